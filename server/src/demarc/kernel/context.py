@@ -1,0 +1,38 @@
+"""Who acts, for which tenant, at what business time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+class ActorKind(StrEnum):
+    USER = "user"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is written into the audit log. A system actor is named by what it does ("dunning", "ingester")."""
+
+    kind: ActorKind
+    name: str
+    user_id: int | None = None
+
+
+def system(name: str) -> Actor:
+    return Actor(ActorKind.SYSTEM, name)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantContext:
+    """What every use case needs to know of its tenant."""
+
+    id: int
+    slug: str
+    currency: str
+    time_zone: str
+    is_sandbox: bool
+    clock_offset: timedelta
+    settings: dict[str, object]

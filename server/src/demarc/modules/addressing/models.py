@@ -1,0 +1,69 @@
+"""Address pools: one row per address, and who had it when."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, String, Uuid, text
+from sqlalchemy.dialects.postgresql import CIDR, INET, ExcludeConstraint
+
+from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
+from demarc.modules.addressing.states import AddressStatus, PoolStatus
+
+ip_pool = tenant_table(
+    "ip_pool",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("name", String(100), nullable=False),
+    Column("network", CIDR, nullable=False),
+    Column("gateway", INET),
+    Column("is_default", Boolean, nullable=False, server_default="false"),
+    Column("quarantine_hours", Integer, nullable=False, server_default="24"),
+    Column("status", String(20), nullable=False, server_default="active"),
+    at("created_at", default_now=True),
+    at("updated_at", default_now=True),
+    one_of("status", PoolStatus),
+    tenant_unique("name"),
+    tenant_unique("uid"),
+    ExcludeConstraint(
+        ("tenant_id", "="), (text("network inet_ops"), "&&"), name="ex_ip_pool_overlap", using="gist"
+    ),
+)
+Index("uq_ip_pool_default", ip_pool.c.tenant_id, unique=True, postgresql_where=text("is_default"))
+
+ip_address = tenant_table(
+    "ip_address",
+    Column("pool_id", BigInteger, nullable=False),
+    Column("address", INET, nullable=False),
+    Column("status", String(20), nullable=False, server_default="free"),
+    Column("subscriber_id", BigInteger),
+    at("available_at", nullable=True),  # end of a quarantine, business time
+    PrimaryKeyConstraint("tenant_id", "address"),
+    one_of("status", AddressStatus),
+    tenant_fk("pool_id", "ip_pool"),
+    key="none",
+    postgresql_with={"fillfactor": "85"},
+)
+Index(
+    "ix_ip_address_free",
+    ip_address.c.tenant_id,
+    ip_address.c.pool_id,
+    ip_address.c.address,
+    postgresql_where=text("status IN ('free', 'quarantined')"),
+)
+Index("ix_ip_address_subscriber", ip_address.c.tenant_id, ip_address.c.subscriber_id)
+
+ip_assignment = tenant_table(
+    "ip_assignment",
+    Column("pool_id", BigInteger, nullable=False),
+    Column("address", INET, nullable=False),
+    Column("subscriber_id", BigInteger, nullable=False),
+    at("assigned_at"),
+    at("released_at", nullable=True),
+    ExcludeConstraint(
+        ("tenant_id", "="),
+        ("address", "="),
+        (text("tstzrange(assigned_at, released_at)"), "&&"),
+        name="ex_ip_assignment_once",
+        using="gist",
+    ),
+)
+"""Who had this address at that time: periods [assigned_at, released_at), never two at once."""
+Index("ix_ip_assignment_subscriber", ip_assignment.c.tenant_id, ip_assignment.c.subscriber_id)

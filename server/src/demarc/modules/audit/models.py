@@ -1,0 +1,48 @@
+"""Who changed what: appended by every write, sealed in order by one sealer."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import UserDefinedType
+
+from demarc.kernel.schema import at, tenant_table
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id, by which the sealer knows that nothing older can still appear."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+audit_log = tenant_table(
+    "audit_log",
+    Column("actor_kind", String(10), nullable=False),
+    Column("actor_name", Text, nullable=False),
+    Column("actor_user_id", BigInteger),
+    Column("action", String(60), nullable=False),
+    Column("entity", String(40), nullable=False),
+    Column("entity_id", BigInteger, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Column("request_id", Text, nullable=False, server_default=""),
+    Column("transaction_id", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    at("recorded_at", default_now=True),
+    append_only=True,
+)
+Index("ix_audit_log_entity", audit_log.c.tenant_id, audit_log.c.entity, audit_log.c.entity_id, audit_log.c.id)
+Index("ix_audit_log_transaction", audit_log.c.tenant_id, audit_log.c.transaction_id)
+
+audit_seal = tenant_table(
+    "audit_seal",
+    Column("up_to_transaction", Xid8, nullable=False),
+    Column("rows_sealed", Integer, nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    at("sealed_at", default_now=True),
+    append_only=True,
+)
+"""`hash` covers the previous seal and every row with a transaction id below `up_to_transaction` not sealed before."""

@@ -1,0 +1,165 @@
+"""Invoices, payments and the ledger that decides what is owed."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    Index,
+    Integer,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Text,
+    Uuid,
+    text,
+)
+
+from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
+from demarc.modules.billing.states import AccountKind, InvoiceStatus, LineKind, PaymentStatus
+
+invoice = tenant_table(
+    "invoice",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("ref", String(50), nullable=False),
+    Column("number", String(20), nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger),
+    Column("status", String(20), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("subtotal_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("issued_on", Date, nullable=False),
+    Column("due_on", Date, nullable=False),
+    at("period_start", nullable=True),
+    at("period_end", nullable=True),
+    at("created_at"),
+    at("updated_at"),
+    one_of("status", InvoiceStatus),
+    CheckConstraint("total_minor = subtotal_minor + tax_minor", name="total_adds_up"),
+    CheckConstraint("subtotal_minor >= 0 AND tax_minor >= 0", name="not_negative"),
+    tenant_fk("customer_id", "customer"),
+    tenant_fk("subscription_id", "subscription"),
+    tenant_unique("ref"),
+    tenant_unique("number"),
+    tenant_unique("uid"),
+)
+Index("ix_invoice_customer", invoice.c.tenant_id, invoice.c.customer_id, invoice.c.id)
+Index("ix_invoice_subscription", invoice.c.tenant_id, invoice.c.subscription_id, invoice.c.id)
+Index(
+    "ix_invoice_due",
+    invoice.c.tenant_id,
+    invoice.c.due_on,
+    postgresql_where=text("status IN ('pending', 'overdue')"),
+)
+
+invoice_line = tenant_table(
+    "invoice_line",
+    Column("invoice_id", BigInteger, nullable=False),
+    Column("position", SmallInteger, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("usage_type", String(40)),
+    Column("quantity", Numeric(18, 6), nullable=False, server_default="1"),
+    Column("unit", String(20), nullable=False, server_default=""),
+    Column("unit_price", Numeric(18, 6)),
+    Column("octets", BigInteger),
+    Column("amount_minor", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "invoice_id", "position"),
+    one_of("kind", LineKind),
+    tenant_fk("invoice_id", "invoice"),
+    key="none",
+)
+
+invoice_number = tenant_table(
+    "invoice_number",
+    Column("year", SmallInteger, nullable=False),
+    Column("last", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "year"),
+    key="none",
+)
+"""Gapless per tenant and year: the counter row is locked by the transaction that uses the number."""
+
+tax_rule = tenant_table(
+    "tax_rule",
+    Column("name", String(60), nullable=False),
+    Column("rate", Numeric(7, 6), nullable=False),
+    Column("effective_on", Date, nullable=False),
+    CheckConstraint("rate >= 0 AND rate < 1", name="rate_known"),
+    tenant_unique("name", "effective_on"),
+)
+
+payment = tenant_table(
+    "payment",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("method", String(40), nullable=False),
+    Column("reference", String(100)),
+    Column("status", String(20), nullable=False),
+    at("received_at"),
+    at("created_at"),
+    at("updated_at"),
+    one_of("status", PaymentStatus),
+    CheckConstraint("amount_minor > 0", name="positive"),
+    tenant_fk("customer_id", "customer"),
+    tenant_unique("uid"),
+    tenant_unique("method", "reference"),
+)
+Index("ix_payment_customer", payment.c.tenant_id, payment.c.customer_id, payment.c.id)
+
+payment_allocation = tenant_table(
+    "payment_allocation",
+    Column("payment_id", BigInteger, nullable=False),
+    Column("invoice_id", BigInteger, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "payment_id", "invoice_id"),
+    CheckConstraint("amount_minor > 0", name="positive"),
+    tenant_fk("payment_id", "payment"),
+    tenant_fk("invoice_id", "invoice"),
+    key="none",
+)
+Index("ix_payment_allocation_invoice", payment_allocation.c.tenant_id, payment_allocation.c.invoice_id)
+
+ledger_account = tenant_table(
+    "ledger_account",
+    Column("code", String(60), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("customer_id", BigInteger),
+    at("created_at", default_now=True),
+    one_of("kind", AccountKind),
+    tenant_unique("code", "currency"),
+    tenant_fk("customer_id", "customer"),
+)
+
+ledger_transaction = tenant_table(
+    "ledger_transaction",
+    Column("kind", String(30), nullable=False),
+    Column("entity", String(40), nullable=False),
+    Column("entity_id", BigInteger, nullable=False),
+    Column("memo", Text, nullable=False, server_default=""),
+    at("posted_at"),
+    at("recorded_at", default_now=True),
+    tenant_unique("kind", "entity", "entity_id"),
+    append_only=True,
+)
+
+ledger_entry = tenant_table(
+    "ledger_entry",
+    Column("transaction_id", BigInteger, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    CheckConstraint("amount_minor <> 0", name="not_zero"),
+    tenant_fk("transaction_id", "ledger_transaction"),
+    tenant_fk("account_id", "ledger_account"),
+    append_only=True,
+)
+"""Debit positive, credit negative; a deferred trigger refuses a transaction whose entries do not sum to zero."""
+Index("ix_ledger_entry_account", ledger_entry.c.tenant_id, ledger_entry.c.account_id, ledger_entry.c.id)
+Index("ix_ledger_entry_transaction", ledger_entry.c.tenant_id, ledger_entry.c.transaction_id)

@@ -1,0 +1,90 @@
+"""Campaigns that collect what is overdue, and their executions step by step."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, SmallInteger, String, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
+from demarc.modules.dunning.states import ActionOutcome, ActionType, ExecutionStatus
+
+dunning_campaign = tenant_table(
+    "dunning_campaign",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("name", String(100), nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("trigger_after_days", Integer, nullable=False),
+    Column("max_retries", SmallInteger, nullable=False),
+    Column("retry_interval_days", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("actions", JSONB, nullable=False),
+    Column("exclusion_rules", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("is_active", Boolean, nullable=False, server_default="true"),
+    at("deleted_at", nullable=True),
+    at("created_at"),
+    at("updated_at"),
+    tenant_unique("uid"),
+)
+
+dunning_execution = tenant_table(
+    "dunning_execution",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("campaign_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("invoice_id", BigInteger, nullable=False),
+    Column("outstanding_minor", BigInteger, nullable=False),  # echo of what was sent; the ledger decides
+    Column("recovered_minor", BigInteger, nullable=False, server_default="0"),
+    Column("status", String(20), nullable=False),
+    Column(
+        "actions", JSONB, nullable=False
+    ),  # copied from the campaign: editing it does not change a running one
+    Column("current_step", SmallInteger, nullable=False, server_default="0"),
+    Column("retries", SmallInteger, nullable=False, server_default="0"),
+    Column("max_retries", SmallInteger, nullable=False),
+    Column("retry_interval_days", SmallInteger, nullable=False),
+    at("next_action_at", nullable=True),
+    at("started_at"),
+    at("completed_at", nullable=True),
+    at("created_at"),
+    at("updated_at"),
+    one_of("status", ExecutionStatus),
+    tenant_fk("campaign_id", "dunning_campaign"),
+    tenant_fk("subscription_id", "subscription"),
+    tenant_fk("customer_id", "customer"),
+    tenant_fk("invoice_id", "invoice"),
+    tenant_unique("uid"),
+)
+Index(
+    "uq_dunning_execution_running",
+    dunning_execution.c.tenant_id,
+    dunning_execution.c.subscription_id,
+    unique=True,
+    postgresql_where=text("status IN ('pending', 'in_progress', 'paused')"),
+)
+Index(
+    "ix_dunning_execution_due",
+    dunning_execution.c.tenant_id,
+    dunning_execution.c.next_action_at,
+    postgresql_where=text("status IN ('pending', 'in_progress')"),
+)
+
+dunning_action = tenant_table(
+    "dunning_action",
+    Column("execution_id", BigInteger, nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("type", String(20), nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    at("acted_at"),
+    one_of("type", ActionType),
+    one_of("outcome", ActionOutcome),
+    tenant_fk("execution_id", "dunning_execution"),
+)
+"""What each step did: the log that a customer's complaint is answered from."""
+Index(
+    "ix_dunning_action_execution",
+    dunning_action.c.tenant_id,
+    dunning_action.c.execution_id,
+    dunning_action.c.id,
+)

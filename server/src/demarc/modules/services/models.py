@@ -1,0 +1,100 @@
+"""Services: instances of a plan, with the locks that hold them down and the steps that brought them up."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
+from demarc.modules.services.states import LockKind, ProvisioningStatus, ServiceStatus, StepStatus
+
+service = tenant_table(
+    "service",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("identifier", String(30), nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("plan_id", BigInteger, nullable=False),
+    Column("service_type", String(40), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("status", String(30), nullable=False),
+    Column("provisioning_status", String(20), nullable=False),
+    Column("resumes_to", String(30)),  # the status to show again when the last lock is lifted
+    Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("download_bps", BigInteger, nullable=False),
+    Column("upload_bps", BigInteger, nullable=False),
+    Column("installation_address", Text),
+    at("installation_scheduled_at", nullable=True),
+    at("activated_at", nullable=True),
+    at("suspended_at", nullable=True),
+    at("terminated_at", nullable=True),
+    at("created_at"),
+    at("updated_at"),
+    one_of("status", ServiceStatus),
+    one_of("provisioning_status", ProvisioningStatus),
+    tenant_fk("customer_id", "customer"),
+    tenant_fk("subscription_id", "subscription"),
+    tenant_fk("plan_id", "plan"),
+    tenant_unique("identifier"),
+    tenant_unique("uid"),
+)
+Index("ix_service_customer", service.c.tenant_id, service.c.customer_id)
+Index("ix_service_subscription", service.c.tenant_id, service.c.subscription_id)
+Index("ix_service_created", service.c.tenant_id, service.c.created_at, service.c.id)
+
+service_lock = tenant_table(
+    "service_lock",
+    Column("service_id", BigInteger, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("placed_by", Text, nullable=False),
+    Column("lifted_by", Text),
+    at("placed_at"),
+    at("lifted_at", nullable=True),
+    one_of("kind", LockKind),
+    tenant_fk("service_id", "service"),
+)
+Index(
+    "uq_service_lock_open",
+    service_lock.c.tenant_id,
+    service_lock.c.service_id,
+    service_lock.c.kind,
+    unique=True,
+    postgresql_where=text("lifted_at IS NULL"),
+)
+
+provisioning_step = tenant_table(
+    "provisioning_step",
+    Column("service_id", BigInteger, nullable=False),
+    Column("position", SmallInteger, nullable=False),
+    Column("name", String(40), nullable=False),
+    Column("status", String(20), nullable=False, server_default="pending"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    at("updated_at", default_now=True),
+    PrimaryKeyConstraint("tenant_id", "service_id", "position"),
+    one_of("status", StepStatus),
+    tenant_fk("service_id", "service"),
+    key="none",
+)
+"""Provisioning as a durable sequence: each step is one transaction, and is undone when a later one fails for good."""
+
+service_number = tenant_table(
+    "service_number",
+    Column("day", Date, nullable=False),
+    Column("last", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "day"),
+    key="none",
+)

@@ -1,0 +1,30 @@
+"""What a customer agreed to pay for: a plan at the price it was sold at."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, String, Uuid, text
+
+from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
+from demarc.modules.subscriptions.states import SubscriptionStatus
+
+subscription = tenant_table(
+    "subscription",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("ref", String(50), nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("plan_id", BigInteger, nullable=False),
+    Column("status", String(20), nullable=False, server_default="active"),
+    Column("currency", String(3), nullable=False),
+    Column("monthly_minor", BigInteger, nullable=False),
+    at("started_at"),
+    at("canceled_at", nullable=True),
+    at("created_at", default_now=True),
+    at("updated_at", default_now=True),
+    one_of("status", SubscriptionStatus),
+    CheckConstraint("monthly_minor >= 0", name="price_not_negative"),
+    tenant_fk("customer_id", "customer"),
+    tenant_fk("plan_id", "plan"),
+    tenant_unique("ref"),
+    tenant_unique("uid"),
+)
+Index("ix_subscription_customer", subscription.c.tenant_id, subscription.c.customer_id)
