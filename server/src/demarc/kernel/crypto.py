@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import select
 
 from demarc.kernel.db import Tx
@@ -28,6 +30,11 @@ class MasterKey:
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
+        self._key = key
+
+    def derive(self, purpose: str) -> bytes:
+        """A 32-byte key for one purpose (HKDF, RFC 5869): signing tokens, say."""
+        return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=purpose.encode()).derive(self._key)
 
     def seal(self, plaintext: bytes, about: bytes) -> bytes:
         """Encrypt under the master key itself; `about` binds the ciphertext to its place."""

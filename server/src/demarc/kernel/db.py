@@ -60,23 +60,28 @@ class Tx:
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
     async def fetch(self, query: Query, row: type[T], **values: Any) -> list[T]:
-        """All rows, each as `row(**columns)`."""
-        records = await self.connection.fetch(query.sql, *query.arguments(values))
+        """All rows, each as `row(**columns)`. `:tenant_id` is filled in when the statement names it."""
+        records = await self.connection.fetch(query.sql, *self._arguments(query, values))
         return [row(**record) for record in records]
 
     async def find(self, query: Query, row: type[T], **values: Any) -> T | None:
         """The first row or None."""
-        record = await self.connection.fetchrow(query.sql, *query.arguments(values))
+        record = await self.connection.fetchrow(query.sql, *self._arguments(query, values))
         return None if record is None else row(**record)
 
     async def value(self, query: Query, **values: Any) -> Any:
         """The first column of the first row."""
-        return await self.connection.fetchval(query.sql, *query.arguments(values))
+        return await self.connection.fetchval(query.sql, *self._arguments(query, values))
 
     async def execute(self, query: Query, **values: Any) -> int:
         """Run for effect; the number of rows it touched."""
-        status: str = await self.connection.execute(query.sql, *query.arguments(values))
+        status: str = await self.connection.execute(query.sql, *self._arguments(query, values))
         return int(status.rpartition(" ")[2] or 0)
+
+    def _arguments(self, query: Query, values: dict[str, Any]) -> list[Any]:
+        if "tenant_id" in query.parameters:
+            values.setdefault("tenant_id", self.tenant.id)
+        return query.arguments(values)
 
     async def insert(self, table: Table, row: type[T], **values: Any) -> T:
         """Insert one row of this tenant and return it as stored."""

@@ -5,7 +5,7 @@ A job runs at least once; its handler finds out from the database whether its wo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,8 +18,10 @@ from pgqueuer.adapters.persistence.queries import Queries
 
 from demarc.kernel.context import Actor, system
 from demarc.kernel.db import Database, Tx
+from demarc.kernel.errors import Misconfigured
 
 P = TypeVar("P")
+T = TypeVar("T")
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -40,6 +42,14 @@ class Work:
     attempt: int
     is_last_attempt: bool
     actor: Actor
+    ports: Mapping[type, object]
+
+    def port(self, kind: type[T]) -> T:
+        """What bootstrap joined to this port (a mailer, a sender of CoA, the master key)."""
+        joined = self.ports.get(kind)
+        if joined is None:
+            raise Misconfigured(f"nothing is joined to the port {kind.__name__} in this process")
+        return cast("T", joined)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
@@ -112,7 +122,9 @@ async def defer(
     )
 
 
-def work_of(database: Database, kind: Job[Any], envelope: Envelope, attempt: int) -> Work:
+def work_of(
+    database: Database, kind: Job[Any], envelope: Envelope, attempt: int, ports: Mapping[type, object]
+) -> Work:
     """The `Work` of one run."""
     return Work(
         database=database,
@@ -121,4 +133,5 @@ def work_of(database: Database, kind: Job[Any], envelope: Envelope, attempt: int
         attempt=attempt,
         is_last_attempt=attempt + 1 >= kind.attempts,
         actor=system(kind.name),
+        ports=ports,
     )

@@ -1,4 +1,8 @@
-"""Events: what happened, written in the transaction in which it happened; handlers run as jobs of their own."""
+"""Events: what happened, written in the transaction in which it happened.
+
+A handler (`handles`) runs as a job of its own after the commit; a projection (`projects`) runs inside the event's own
+transaction, for state that must never be behind, such as what FreeRADIUS answers.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ class _StoredEvent:
 
 
 Handler = Callable[[Tx, Event], Awaitable[None]]
+_PROJECTIONS: dict[str, list[Handler]] = {}
 _HANDLERS: dict[str, list[Job[Event]]] = {}
 
 
@@ -46,8 +51,18 @@ def handles(event_name: str) -> Callable[[Handler], Handler]:
     return register
 
 
+def projects(event_name: str) -> Callable[[Handler], Handler]:
+    """Register a projection: it runs in the event's own transaction; when it fails, nothing happened at all."""
+
+    def register(handler: Handler) -> Handler:
+        _PROJECTIONS.setdefault(event_name, []).append(handler)
+        return handler
+
+    return register
+
+
 async def emit(tx: Tx, name: str, *, entity: str, entity_id: int, **payload: Any) -> None:
-    """Write the event and queue its handlers, in the caller's transaction."""
+    """Write the event, run its projections and queue its handlers, in the caller's transaction."""
     stored = await tx.insert(
         outbox_event,
         _StoredEvent,
@@ -59,5 +74,7 @@ async def emit(tx: Tx, name: str, *, entity: str, entity_id: int, **payload: Any
         occurred_at=tx.now,
     )
     event = Event(stored.id, name, entity, entity_id, payload)
+    for project in _PROJECTIONS.get(name, ()):
+        await project(tx, event)
     for kind in _HANDLERS.get(name, ()):
         await defer(tx, kind, event)

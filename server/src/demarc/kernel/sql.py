@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Table, bindparam, insert, update
+from sqlalchemy import ColumnElement, Table, bindparam, insert, update
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -24,6 +24,11 @@ class Query:
         self._names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
         constants: dict[str, Any] = dict(compiled.params)
         self._constants = constants
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The names it may be run with."""
+        return frozenset(self._constants)
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """Positional arguments in the order of `$1, $2, …`; an unknown name is a programming error."""
@@ -51,3 +56,8 @@ def update_query(table: Table, columns: tuple[str, ...], keys: tuple[str, ...]) 
     for name in keys:
         statement = statement.where(table.c[name] == bindparam(f"key_{name}", type_=table.c[name].type))
     return Query(statement.returning(*table.c))
+
+
+def mine(table: Table) -> ColumnElement[bool]:
+    """The explicit tenant predicate beside row-level security; `Tx` fills `:tenant_id` by itself."""
+    return table.c.tenant_id == bindparam("tenant_id")

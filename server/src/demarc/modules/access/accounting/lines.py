@@ -1,7 +1,7 @@
 """The spool line: its fields, and the gate between a file that anything may have written to and `COPY`.
 
-One line per packet, fields separated by tabs, every value urlquoted by FreeRADIUS, so that a line is printable
-ASCII. What passes the gate cannot make `COPY` or a cast fail; what does not is named and kept aside.
+One line per packet, fields separated by tabs, every text urlquoted by FreeRADIUS, so that a line is printable
+ASCII; empty lines are separators. What passes the gate cannot make `COPY` or a cast fail; what does not is named and kept aside.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LOGIN_FIELDS = (
     "received_at",
     "packet_src_ip",
     "user_name",
-    "reply_packet_type",
+    "reply",
     "calling_station_id",
     "reason",
     "had_message_authenticator",
@@ -57,17 +57,17 @@ STATUS_TYPES = ("Start", "Interim-Update", "Alive", "Stop", "Accounting-On", "Ac
 LONGEST_LINE = 16_384
 """A RADIUS packet has at most 4,096 octets (RFC 2865 section 3), each at most three characters once quoted."""
 
-_LONGEST_VALUE = 253  # RFC 2865 section 5
-_TEXT = rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2}){0,253}"
-_LONG_TEXT = rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2}){0,4096}"
+# Bounds of the quoted text: an attribute holds at most 253 octets (RFC 2865 section 5), Class may be repeated.
+_TEXT = rb"[!-~]{0,759}"
+_LONG_TEXT = rb"[!-~]{0,12288}"
 _NUMBER = rb"[0-9]{1,10}"
 _OPTIONAL = rb"(?:[0-9]{1,10})?"
-_ADDRESS = rb"[0-9A-Fa-f.:]{2,45}|"
-_PREFIX = rb"[0-9A-Fa-f.:%]{2,90}(?:/|%2[Ff])[0-9]{1,3}|"
+_ADDRESS = rb"[0-9A-Fa-f.:%]{2,90}"
+_PREFIX = rb"[0-9A-Fa-f.:%]{2,90}(?:/|%2[Ff])(?:0|[1-9][0-9]{0,2})|"
 
 _ACCOUNTING_SHAPES = {
     "version": re.escape(FORMAT_VERSION),
-    "packet_src_ip": rb"[0-9A-Fa-f.:]{2,45}",
+    "packet_src_ip": _ADDRESS,
     "status_type": b"|".join(re.escape(word.encode()) for word in STATUS_TYPES),
     "event_timestamp": _OPTIONAL,
     "received_at": _NUMBER,
@@ -77,7 +77,7 @@ _ACCOUNTING_SHAPES = {
     "input_octets": _OPTIONAL,
     "output_gigawords": _OPTIONAL,
     "output_octets": _OPTIONAL,
-    "framed_ip": _ADDRESS,
+    "framed_ip": _ADDRESS + b"|",
     "framed_ipv6_prefix": _PREFIX,
     "delegated_prefix": _PREFIX,
     "class": _LONG_TEXT,
@@ -86,10 +86,10 @@ _ACCOUNTING_SHAPES = {
 _LOGIN_SHAPES = {
     "version": re.escape(FORMAT_VERSION),
     "received_at": _NUMBER,
-    "packet_src_ip": rb"[0-9A-Fa-f.:]{2,45}",
-    "reply_packet_type": rb"[A-Za-z0-9-]{1,40}",
+    "packet_src_ip": _ADDRESS,
+    "reply": rb"[A-Za-z0-9-]{1,40}",
     "reason": _LONG_TEXT,
-    "had_message_authenticator": rb"yes|no|1|0|true|false|",
+    "had_message_authenticator": rb"[0-9]{0,3}",
 }
 
 
@@ -191,7 +191,8 @@ class LineFormat:
 def _lines(block: bytes, base: int) -> Iterator[tuple[int, bytes]]:
     offset = base
     for line in block.split(b"\n")[:-1]:
-        yield offset, line
+        if line:
+            yield offset, line
         offset += len(line) + 1
 
 

@@ -1,0 +1,93 @@
+"""Lists: filters, a stable order and a window, each shape compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Table, and_, bindparam, func, select
+from sqlalchemy.types import Integer
+
+from demarc.kernel.db import Tx
+from demarc.kernel.errors import invalid
+from demarc.kernel.paging import Page, Window
+from demarc.kernel.sql import Query, mine
+
+T = TypeVar("T")
+
+
+class Listing:
+    """A list over one table.
+
+    Args:
+        table: what is listed; its primary key's `id` makes the order stable.
+        filters: filter name -> condition that holds a `bindparam` of the same name.
+        sorts: sort name -> column; `-name` in a request sorts downwards.
+        default_sort: used when the request names none.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        filters: Mapping[str, ColumnElement[bool]],
+        sorts: Mapping[str, ColumnElement[Any]],
+        default_sort: str,
+    ) -> None:
+        self._table = table
+        self._filters = filters
+        self._sorts = sorts
+        self._default_sort = default_sort
+        self._compiled: dict[tuple[frozenset[str], str], tuple[Query, Query]] = {}
+
+    @cached_property
+    def sort_names(self) -> tuple[str, ...]:
+        return tuple(name for column in self._sorts for name in (column, f"-{column}"))
+
+    async def page(
+        self, tx: Tx, row: type[T], window: Window, *, sort: str | None = None, **filters: Any
+    ) -> Page[T]:
+        """One window of the list; filters that are None do not count.
+
+        Raises:
+            Invalid: the sort is not known.
+        """
+        given = {name: value for name, value in filters.items() if value is not None}
+        rows_query, count_query = self._queries(frozenset(given), sort or self._default_sort)
+        records = await tx.connection.fetch(
+            rows_query.sql,
+            *rows_query.arguments(
+                {**given, "tenant_id": tx.tenant.id, "window_skip": window.skip, "window_limit": window.limit}
+            ),
+        )
+        total = records[0]["total"] if records else 0
+        if not records and window.skip:
+            total = await tx.value(count_query, **given)
+        rows = [row(**{key: value for key, value in record.items() if key != "total"}) for record in records]
+        return Page(rows, total, window)
+
+    def _queries(self, names: frozenset[str], sort: str) -> tuple[Query, Query]:
+        known = self._compiled.get((names, sort))
+        if known is None:
+            known = self._compiled[names, sort] = self._compile(names, sort)
+        return known
+
+    def _compile(self, names: frozenset[str], sort: str) -> tuple[Query, Query]:
+        column = self._sorts.get(sort.removeprefix("-"))
+        if column is None:
+            raise invalid("sort", f"sort by one of {', '.join(self.sort_names)}")
+        table = self._table
+        condition = and_(mine(table), *(self._filters[name] for name in sorted(names)))
+        count = select(func.count()).select_from(table).where(condition)
+        order = (
+            (column.desc(), table.c.id.desc()) if sort.startswith("-") else (column.asc(), table.c.id.asc())
+        )
+        rows = (
+            select(table, count.scalar_subquery().label("total"))
+            .where(condition)
+            .order_by(*order)
+            .limit(bindparam("window_limit", type_=Integer))
+            .offset(bindparam("window_skip", type_=Integer))
+        )
+        return Query(rows), Query(count)

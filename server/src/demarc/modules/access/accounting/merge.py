@@ -1,0 +1,136 @@
+"""Packets become sessions, and what they newly count becomes `accounting_delta`, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from io import BytesIO
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from demarc.modules.access.accounting import statements
+from demarc.modules.access.accounting.lines import (
+    ACCOUNTING_FIELDS,
+    ACCOUNTING_LINES,
+    LOGIN_FIELDS,
+    LOGIN_LINES,
+    RejectedLine,
+)
+
+SESSION_START_TOLERANCE = timedelta(seconds=60)
+"""Packets of one NAS, user name and Acct-Session-Id whose derived starts are closer belong to one session."""
+
+SILENT_INTERVALS = 2.5
+"""A session is stale after this many interim intervals without a packet."""
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+Touched = frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a block of the spool came to: lines booked, lines kept aside."""
+
+    booked: int
+    rejected: tuple[RejectedLine, ...]
+
+
+async def prepare_accounting(connection: Connection) -> None:
+    """Make the temporary tables; once per connection, outside of the ingest transactions."""
+    await connection.execute(statements.TEMPORARY_TABLES)
+
+
+async def merge_accounting(connection: Connection, block: bytes, base: int) -> Merged:
+    """Merge whole lines of an accounting spool file, which begin at octet `base`, into the sessions.
+
+    Afterwards and until the transaction ends, temp table `accounting_delta(tenant_id, session_id, subscriber_id,
+    service_id, event_at, input_octets, output_octets)` holds what had not been counted before: one row per session
+    and calendar month in the tenant's time zone. Running the same lines again adds nothing.
+    """
+    parsed = ACCOUNTING_LINES.parse(block, base)
+    if not parsed.accepted:
+        return Merged(0, parsed.rejected)
+    await _copy(connection, "accounting_line", ACCOUNTING_FIELDS, parsed.copy_text)
+    await connection.execute(statements.LOCK_NAS_OF_LINES)
+    await connection.execute(statements.RESOLVE, SESSION_START_TOLERANCE)
+    await _merge_resolved(connection)
+    unresolved = await connection.fetch(statements.UNRESOLVED)
+    return Merged(
+        parsed.accepted - len(unresolved), (*parsed.rejected, *_with_lines(unresolved, block, base))
+    )
+
+
+async def _merge_resolved(connection: Connection) -> None:
+    await connection.execute("ANALYZE accounting_packet")
+    kinds = await connection.fetchrow(statements.KINDS)
+    if kinds is not None and kinds["has_new"]:
+        await connection.execute(statements.NAME_NEW_SESSIONS, SESSION_START_TOLERANCE)
+    await connection.execute(statements.TOUCH)
+    await connection.execute(statements.DELTA)
+    await connection.execute(statements.DROP_EMPTY_DELTAS)
+    await connection.execute("ANALYZE accounting_touch")
+    await _apply_touched(connection)
+    if kinds is not None and kinds["has_restart"]:
+        await connection.execute(statements.CLOSE_RESTARTED)
+    await connection.execute(statements.CLOSE_SUPERSEDED, SESSION_START_TOLERANCE)
+
+
+async def _apply_touched(connection: Connection) -> None:
+    await connection.execute(statements.UPDATE_LIVE)
+    await connection.execute(statements.END_SESSIONS)
+    await connection.execute(statements.AMEND_CLOSED)
+    await connection.execute(statements.REOPEN_SESSIONS)
+    await connection.execute(statements.INSERT_LIVE)
+
+
+async def merge_logins(connection: Connection, block: bytes, base: int) -> Merged:
+    """Keep the last answer that each user name got, from whole lines of a log-in spool file."""
+    parsed = LOGIN_LINES.parse(block, base)
+    if not parsed.accepted:
+        return Merged(0, parsed.rejected)
+    await _copy(connection, "accounting_login_line", LOGIN_FIELDS, parsed.copy_text)
+    unknown = await connection.fetch(statements.UNKNOWN_LOGINS)
+    await connection.execute(statements.UPSERT_LOGINS)
+    return Merged(parsed.accepted - len(unknown), (*parsed.rejected, *_with_lines(unknown, block, base)))
+
+
+async def close_stale_sessions(
+    connection: Connection, *, now: datetime, silent_intervals: float = SILENT_INTERVALS
+) -> int:
+    """Close provisionally every session that has been silent too long; a later packet reopens or amends it.
+
+    Args:
+        connection: in a transaction, as a role that sees the sessions of all tenants.
+        now: real time; a sandbox tenant's own clock offset is added per tenant.
+        silent_intervals: how many of the subscriber's interim intervals may pass without a packet.
+
+    Returns:
+        How many were closed. They end at their last packet: what was used until then is already counted.
+    """
+    await connection.execute(statements.LOCK_NAS_OF_STALE, now, silent_intervals)
+    status = await connection.execute(statements.CLOSE_STALE, now, silent_intervals)
+    return int(status.rpartition(" ")[2])
+
+
+async def list_touched(connection: Connection) -> Touched:
+    """(tenant, subscriber) of every session that the open transaction's merge touched."""
+    return frozenset((row[0], row[1]) for row in await connection.fetch(statements.TOUCHED))
+
+
+async def _copy(connection: Connection, table: str, fields: Sequence[str], copy_text: bytes) -> None:
+    await connection.copy_to_table(
+        table, source=BytesIO(copy_text), columns=["line_offset", *fields], format="text", null=""
+    )
+    await connection.execute(f"ANALYZE {table}")
+
+
+def _with_lines(rows: Sequence[Mapping[str, Any]], block: bytes, base: int) -> list[RejectedLine]:
+    return [_with_line(row, block, base) for row in rows]
+
+
+def _with_line(row: Mapping[str, Any], block: bytes, base: int) -> RejectedLine:
+    begins = row["line_offset"] - base
+    line = block[begins : block.index(b"\n", begins)]
+    return RejectedLine(row["line_offset"], row["reason"], line, row["tenant_id"])
