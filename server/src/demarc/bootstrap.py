@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit, urlunsplit
 
+from fastapi import FastAPI
+from sqlalchemy.engine import make_url
+
+from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig
+from demarc.adapters.postgres.cluster import PrivateCluster
+from demarc.adapters.postgres.role_secrets import RoleSecrets
 from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Database
+from demarc.kernel.rls import AAA_ROLE, APP_ROLE, INGEST_ROLE, LOGIN_ROLES
 from demarc.kernel.settings import Settings
 from demarc.modules.identity.service import Tokens
 from demarc.web.app import create_app
@@ -19,3 +27,71 @@ def register_everything() -> None:
 def build_app(settings: Settings, database: Database, master_key: MasterKey) -> FastAPI:
     """The HTTP application on an open database."""
     return create_app(Platform(settings, database, master_key, Tokens(master_key.derive("access-token"))))
+
+
+def build_ports(settings: Settings, master_key: MasterKey) -> dict[type, object]:
+    """What jobs reach the outside through."""
+    del settings
+    return {MasterKey: master_key}
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How each role reaches the database; every URL holds a password and is never logged."""
+
+    settings: Settings
+
+    @property
+    def owner(self) -> str:
+        """The role that owns the schema: for migrations only."""
+        url = self.settings.database_url
+        return url.get_secret_value() if url is not None else self._cluster.owner_dsn
+
+    @property
+    def app(self) -> str:
+        """The role of API and worker, which row-level security binds."""
+        return self._as(APP_ROLE)
+
+    @property
+    def ingest(self) -> str:
+        """The role of the ingester."""
+        return self._as(INGEST_ROLE)
+
+    @property
+    def aaa(self) -> DatabaseLogin:
+        """FreeRADIUS's."""
+        url = make_url(self._as(AAA_ROLE))
+        host = url.host or str(url.query.get("host", "localhost"))
+        port = url.port or int(str(url.query.get("port", 5432)))
+        return DatabaseLogin(host, port, url.database or "", AAA_ROLE, url.password or "")
+
+    def passwords(self) -> dict[str, str]:
+        """Role -> password, made at the first call, for every role that logs in."""
+        secrets = RoleSecrets(self.settings.data_dir)
+        return {role: secrets.secret_for(role) for role in LOGIN_ROLES}
+
+    def _as(self, role: str) -> str:
+        url = self.settings.database_url
+        if url is None:
+            return self._cluster.dsn(role)
+        parts = urlsplit(url.get_secret_value())
+        password = quote(RoleSecrets(self.settings.data_dir).secret_for(role), safe="")
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{role}:{password}@{place}"))
+
+    @property
+    def _cluster(self) -> PrivateCluster:
+        return PrivateCluster.from_settings(self.settings)
+
+
+def radius_config(settings: Settings) -> RadiusConfig:
+    """What FreeRADIUS runs with on this node."""
+    return RadiusConfig(
+        directory=settings.data_dir.absolute() / "radius" / "raddb",
+        spool_dir=settings.spool_dir,
+        database=Connections(settings).aaa,
+        host=settings.radius_host,
+        auth_port=settings.radius_auth_port,
+        acct_port=settings.radius_acct_port,
+        binary=settings.radius_binary,
+    )

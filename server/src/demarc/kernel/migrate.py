@@ -14,10 +14,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from demarc.kernel.crypto import CHECK_PLAINTEXT, MasterKey
 from demarc.kernel.errors import Misconfigured
 from demarc.kernel.rls import LOGIN_ROLES
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
+_KEY_FACT = "master_key_check"
 _ADVISORY_LOCK = 0x64656D61726331
 
 
@@ -78,3 +80,50 @@ async def _set_passwords(owner_dsn: str, passwords: Mapping[str, str]) -> None:
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def current_revision(owner_dsn: str) -> str | None:
+    """The revision the database is at; None when it is empty."""
+    connection = await asyncpg.connect(owner_dsn)
+    try:
+        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return None
+        return str(await connection.fetchval("SELECT version_num FROM alembic_version"))
+    finally:
+        await connection.close()
+
+
+async def write_revision(owner_dsn: str, message: str) -> str:
+    """Write a new migration file from the difference between the declared tables and the database; its path."""
+    engine = create_async_engine(make_url(owner_dsn).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(lambda sync: _autogenerate(sync, message))
+    finally:
+        await engine.dispose()
+
+
+def _autogenerate(connection: Connection, message: str) -> str:
+    config = _config()
+    config.attributes["connection"] = connection
+    made = command.revision(config, message=message, autogenerate=True)
+    return str(made.path) if made is not None and not isinstance(made, list) else ""
+
+
+async def check_master_key(owner_dsn: str, key: MasterKey) -> None:
+    """Remember a check value at the first start; later, refuse a key that is not the one.
+
+    Raises:
+        Misconfigured: this is another key; nothing was read or written with it.
+    """
+    connection = await asyncpg.connect(owner_dsn)
+    try:
+        await connection.execute(
+            "INSERT INTO platform_fact (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            _KEY_FACT,
+            key.seal(CHECK_PLAINTEXT, _KEY_FACT.encode()),
+        )
+        stored = await connection.fetchval("SELECT value FROM platform_fact WHERE name = $1", _KEY_FACT)
+    finally:
+        await connection.close()
+    key.open(stored, _KEY_FACT.encode())

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import UserDefinedType
 
 from demarc.kernel.schema import at, tenant_table
-
-
-class Xid8(UserDefinedType[int]):
-    """PostgreSQL's 64-bit transaction id, by which the sealer knows that nothing older can still appear."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        return "xid8"
 
 
 audit_log = tenant_table(
@@ -29,7 +19,7 @@ audit_log = tenant_table(
     Column("before", JSONB),
     Column("after", JSONB),
     Column("request_id", Text, nullable=False, server_default=""),
-    Column("transaction_id", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("transaction_id", BigInteger, nullable=False, server_default=text("pg_current_xact_id()::text::bigint")),
     at("recorded_at", default_now=True),
     append_only=True,
 )
@@ -38,7 +28,7 @@ Index("ix_audit_log_transaction", audit_log.c.tenant_id, audit_log.c.transaction
 
 audit_seal = tenant_table(
     "audit_seal",
-    Column("up_to_transaction", Xid8, nullable=False),
+    Column("up_to_transaction", BigInteger, nullable=False),
     Column("rows_sealed", Integer, nullable=False),
     Column("previous_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),

@@ -1,0 +1,39 @@
+"""`demarc db …`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from demarc.adapters.postgres.cluster import PrivateCluster
+from demarc.bootstrap import Connections
+from demarc.kernel.migrate import current_revision, head_revision, write_revision
+from demarc.kernel.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def revision(message: Annotated[str, typer.Argument(help="what the migration does")]) -> None:
+    """Start a new migration from the difference between the declared tables and the database."""
+    asyncio.run(_revision(message))
+
+
+async def _revision(message: str) -> None:
+    settings = load_settings()
+    async with PrivateCluster.from_settings(settings).attached():
+        typer.echo(await write_revision(Connections(settings).owner, message))
+
+
+@app.command()
+def show() -> None:
+    """The revision the database is at, and the newest one."""
+    asyncio.run(_show())
+
+
+async def _show() -> None:
+    settings = load_settings()
+    at = await current_revision(Connections(settings).owner)
+    typer.echo(f"database: {at or 'empty'}, newest: {head_revision()}")

@@ -1,0 +1,112 @@
+"""The long-running commands: API, worker, ingester, mail trap. Each is one process that SIGTERM ends in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+from demarc.adapters.mail.trap import run_mail_trap
+from demarc.bootstrap import Connections, build_app, build_ports, register_everything
+from demarc.kernel.crypto import load_master_key
+from demarc.kernel.db import Database
+from demarc.kernel.logs import configure_logging, logger
+from demarc.kernel.settings import Settings
+from demarc.modules.usage.metering import raise_usage
+from demarc.worker.runner import build_queue, run_queue
+from demarc.worker.schedules import install_schedules
+from demarc.workflows.metering.ingester import Ingester
+
+_LOG = logger(__name__)
+_API_POOL = 10
+_WORKER_POOL = 20
+STALE_SWEEP_SECONDS = 60.0
+
+
+def run(main: Coroutine[Any, Any, None], settings: Settings) -> None:
+    """Run one command's coroutine with logging set up."""
+    configure_logging(settings.log_format, settings.log_level)
+    uvloop_run(main)
+
+
+def uvloop_run(main: Coroutine[Any, Any, None]) -> None:
+    import uvloop  # noqa: PLC0415 - absent on platforms without it
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+@asynccontextmanager
+async def _stop_on_signal() -> AsyncIterator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    yield stop
+
+
+async def serve(settings: Settings, file_descriptor: int | None) -> None:
+    """Answer HTTP until SIGTERM; open requests are finished first.
+
+    Args:
+        settings: of the process.
+        file_descriptor: a listening socket handed over by the supervisor, so that a restart refuses nobody.
+    """
+    register_everything()
+    database = await Database.connect(Connections(settings).app, max_size=_API_POOL)
+    try:
+        app = build_app(settings, database, load_master_key(settings.key_file))
+        config = uvicorn.Config(
+            app,
+            host=str(settings.http_host),
+            port=settings.http_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=10,
+            server_header=False,
+        )
+        sockets = [socket.socket(fileno=file_descriptor)] if file_descriptor is not None else None
+        await uvicorn.Server(config).serve(sockets=sockets)
+    finally:
+        await database.close()
+
+
+async def work(settings: Settings) -> None:
+    """Run jobs and schedules until SIGTERM; running jobs are finished first."""
+    register_everything()
+    database = await Database.connect(Connections(settings).app, max_size=_WORKER_POOL)
+    try:
+        queue = build_queue(database, build_ports(settings, load_master_key(settings.key_file)))
+        install_schedules(queue, database)
+        async with _stop_on_signal() as stop:
+            running = asyncio.create_task(run_queue(queue))
+            stopping = asyncio.create_task(stop.wait())
+            _LOG.info("worker is ready")
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            queue.shutdown.set()
+            stopping.cancel()
+            await running
+    finally:
+        await database.close()
+
+
+async def ingest(settings: Settings) -> None:
+    """Load this node's spool until SIGTERM; the block in hand is finished first."""
+    settings.spool_dir.mkdir(parents=True, exist_ok=True)
+    ingester = Ingester(
+        Connections(settings).ingest, node=settings.radius_node, spool_dir=settings.spool_dir, raise_usage=raise_usage
+    )
+    async with _stop_on_signal() as stop:
+        _LOG.info("ingester is ready", node=settings.radius_node)
+        await ingester.run(stop)
+
+
+async def trap_mail(settings: Settings) -> None:
+    """The sandbox's SMTP server: keeps every message, sends none on."""
+    async with _stop_on_signal() as stop:
+        await run_mail_trap("127.0.0.1", settings.mail_trap_port, settings.data_dir.absolute() / "mail", stop)
