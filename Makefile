@@ -1,0 +1,74 @@
+# Everything a person or the CI does with Demarc. `make` alone explains itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := $(VENV)/.packages.stamp
+MANIFESTS := $(wildcard pyproject.toml uv.lock server/pyproject.toml libs/*/pyproject.toml)
+PYTHON_PATHS := $(wildcard server bench libs examples)
+
+.PHONY: help setup run test check lint format types contracts migration baseline bench clean reset packages user radius
+
+help: ## what can be done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n  run honours DEMARC_HTTP_PORT (8000), DEMARC_RADIUS_AUTH_PORT (1812), DEMARC_RADIUS_ACCT_PORT (1813),\n'
+	@printf '  DEMARC_DATA_DIR (.demarc) and DATABASE_URL (unset: a private PostgreSQL); test takes ARGS="-k name".\n'
+
+setup: packages user ## install what is missing: uv, Python packages, FreeRADIUS, the service user
+	@deploy/setup/freeradius.sh || true
+
+run: setup ## run the platform with its sandbox in the foreground; Ctrl-C stops it
+	@exec $(BIN)/demarc up --sandbox
+
+test: packages user radius ## run every test
+	@$(BIN)/pytest $(ARGS)
+
+check: lint types contracts test ## what the CI runs: lint, types, import contracts, tests
+
+lint: packages ## ruff: rules and formatting
+	@$(BIN)/ruff check $(PYTHON_PATHS)
+	@$(BIN)/ruff format --check $(PYTHON_PATHS)
+
+format: packages ## let ruff repair and format
+	@$(BIN)/ruff check --fix $(PYTHON_PATHS)
+	@$(BIN)/ruff format $(PYTHON_PATHS)
+
+types: packages ## mypy --strict
+	@$(BIN)/mypy
+
+contracts: packages ## who may import whom
+	@$(BIN)/lint-imports
+
+migration: packages ## start a new migration: make migration name="add a column"
+	@test -n "$(name)" || { echo 'Say what it does: make migration name="add a column"'; exit 2; }
+	@$(BIN)/demarc db revision "$(name)"
+
+baseline: packages ## write the baseline migration from the declared tables (before the first release only)
+	@$(BIN)/python server/migrations/generate_baseline.py
+
+bench: packages user radius ## us and the other side in one run; prints ratios (minutes)
+	@deploy/setup/compiler.sh
+	@$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove the virtual environment and every cache; data stays
+	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/build
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+reset: ## delete the data directory with its database: a fresh sandbox at the next run
+	@deploy/setup/reset.sh
+
+packages: $(PACKAGES)
+
+# Stamped in the virtual environment: a change of a manifest, or of the machine, installs again.
+$(PACKAGES): $(MANIFESTS)
+	@uv=$$(deploy/setup/uv.sh) && "$$uv" sync --frozen --all-packages --quiet
+	@touch $@
+
+user:
+	@deploy/setup/service-user.sh
+
+radius:
+	@deploy/setup/freeradius.sh

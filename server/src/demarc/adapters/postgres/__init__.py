@@ -1,0 +1,1 @@
+"""PostgreSQL: a private cluster in the data directory, or somebody else's server behind `DATABASE_URL`."""
