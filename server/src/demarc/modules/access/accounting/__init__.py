@@ -1,6 +1,7 @@
 """Accounting packets become sessions and usage deltas, exactly once.
 
-Owns: `radius_session`, `radius_session_history`, `login_attempt` (nobody else writes them) and the spool line's fields.
+Owns: `radius_session`, `radius_session_history`, `login_attempt` (nobody else writes them), `aaa_nas.message_authenticator_seen`
+and the spool line's fields.
 Does not own: the spool files and their offsets (workflows.metering), usage records (modules.usage).
 
 What a session is

