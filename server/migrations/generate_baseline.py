@@ -1,4 +1,4 @@
-"""Writes baseline/tables.sql from the declared tables. Run it with `make migration`, before the first release only."""
+"""Writes baseline/tables.sql from the declared tables. Run it with `make baseline`, before the first release only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def render() -> str:
     queue = QueryBuilderEnvironment().build_install_query()
     granted = ", ".join(QUEUE_TABLES)
     return (
-        "-- Generated from the declared tables by `make migration`; do not edit.\n\n"
+        "-- Generated from the declared tables by `make baseline`; do not edit.\n\n"
         f"{body};\n\n-- The job queue's own tables (pgqueuer).\n{queue}\n"
         f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {granted} TO {APP_ROLE};\n"
     )
@@ -40,5 +40,5 @@ def render() -> str:
 if __name__ == "__main__":
     text = "\n".join(line.rstrip() for line in render().splitlines()) + "\n"
     if "--check" in sys.argv:
-        sys.exit(0 if TARGET.read_text() == text else "tables.sql is out of date: run `make migration`")
+        sys.exit(0 if TARGET.read_text() == text else "tables.sql is out of date: run `make baseline`")
     TARGET.write_text(text)

@@ -3,36 +3,82 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig
+from demarc.adapters.mail.smtp import SmtpMailer, SmtpServer
 from demarc.adapters.postgres.cluster import PrivateCluster
 from demarc.adapters.postgres.role_secrets import RoleSecrets
+from demarc.adapters.sms.console import ConsoleSmsSender
+from demarc.adapters.webhooks.poster import HttpWebhookPoster
 from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Database
 from demarc.kernel.rls import AAA_ROLE, APP_ROLE, INGEST_ROLE, LOGIN_ROLES
 from demarc.kernel.settings import Settings
+from demarc.modules.dunning.ports import WebhookPoster
 from demarc.modules.identity.service import Tokens
+from demarc.modules.notifications.ports import Mailer, SmsSender
 from demarc.web.app import create_app
-from demarc.web.platform import Platform
+from demarc.web.platform import Platform, ProcessReader, SandboxLogin, unsupervised
+
+_REGISTERING = (
+    "demarc.modules.access.handlers",
+    "demarc.modules.access.jobs",
+    "demarc.modules.dunning.handlers",
+    "demarc.modules.dunning.jobs",
+    "demarc.modules.notifications.handlers",
+    "demarc.modules.notifications.jobs",
+    "demarc.workflows.provisioning",
+    "demarc.workflows.sandbox_clock",
+)
 
 
 def register_everything() -> None:
     """Import what registers itself: event handlers, projections and jobs. Every process that emits or works calls it."""
+    for module in _REGISTERING:
+        import_module(module)
 
 
-def build_app(settings: Settings, database: Database, master_key: MasterKey) -> FastAPI:
-    """The HTTP application on an open database."""
-    return create_app(Platform(settings, database, master_key, Tokens(master_key.derive("access-token"))))
+def build_app(
+    settings: Settings,
+    database: Database,
+    master_key: MasterKey,
+    *,
+    processes: ProcessReader = unsupervised,
+    sandbox_logins: tuple[SandboxLogin, ...] = (),
+) -> FastAPI:
+    """The HTTP application on an open database.
+
+    Args:
+        settings: of the process.
+        database: as the app role.
+        master_key: signs access tokens, opens tenants' data keys.
+        processes: what runs beside this process; commands know it, since the supervisor is above this room.
+        sandbox_logins: shown on the start page; empty unless this is a sandbox.
+    """
+    tokens = Tokens(master_key.derive("access-token"))
+    return create_app(Platform(settings, database, master_key, tokens, processes, sandbox_logins))
 
 
 def build_ports(settings: Settings, master_key: MasterKey) -> dict[type, object]:
     """What jobs reach the outside through."""
-    del settings
-    return {MasterKey: master_key}
+    return {
+        MasterKey: master_key,
+        Mailer: SmtpMailer(_mail_server(settings), settings.mail_from),
+        SmsSender: ConsoleSmsSender(),
+        WebhookPoster: HttpWebhookPoster(),
+    }
+
+
+def _mail_server(settings: Settings) -> SmtpServer:
+    """The operator's, or the sandbox's trap on this machine."""
+    if settings.smtp_url is not None:
+        return SmtpServer.from_url(settings.smtp_url.get_secret_value())
+    return SmtpServer("127.0.0.1", settings.mail_trap_port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,9 @@ def test_every_route_names_a_known_permission(app):
         else:
             assert permission in ALL, f"{method} {path} names no permission"
             verb = permission.rpartition(".")[2]
-            assert (verb == "read") == (method == "GET") or path.endswith(("/reports", "/aggregate")), f"{method} {path}: {permission}"
+            assert (verb == "read") == (method == "GET") or path.endswith(("/reports", "/aggregate")), (
+                f"{method} {path}: {permission}"
+            )
 
 
 def test_every_route_documents_its_errors_and_answers(app):
@@ -58,7 +60,13 @@ def test_every_route_documents_its_errors_and_answers(app):
 def test_every_list_has_a_window(app):
     document = app.openapi()
     for method, path, _, operation in api_routes(app):
-        answer = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        answer = (
+            operation["responses"]
+            .get("200", {})
+            .get("content", {})
+            .get("application/json", {})
+            .get("schema", {})
+        )
         name = answer.get("$ref", "").rpartition("/")[2]
         if not name or "skip" not in document["components"]["schemas"][name].get("properties", {}):
             continue
@@ -89,13 +97,17 @@ def test_no_route_escapes_the_transaction_edge(app):
             seen += 1
             assert isinstance(router_route.endpoint.__route_policy__, RoutePolicy)
         elif isinstance(router_route, APIRoute):
-            assert all((method, router_route.path) in OPEN for method in router_route.methods), router_route.path
+            assert all((method, router_route.path) in OPEN for method in router_route.methods), (
+                router_route.path
+            )
     assert seen > 0
 
 
 def _flatten(routes):
     for route in routes:
-        inner = getattr(route, "routes", None) or getattr(getattr(route, "original_router", None), "routes", None)
+        inner = getattr(route, "routes", None) or getattr(
+            getattr(route, "original_router", None), "routes", None
+        )
         if inner and not isinstance(route, APIRoute):
             yield from _flatten(inner)
         else:

@@ -21,7 +21,11 @@ def test_no_room_is_called_something_vague():
 def test_business_code_takes_its_time_from_the_transaction():
     """`datetime.now`, `date.today` and `time.time` belong to the kernel's clock and to transport."""
     offenders = []
-    for path in [*MODULES.rglob("*.py"), *(SOURCE / "workflows").rglob("*.py"), *(SOURCE / "web").rglob("*.py")]:
+    for path in [
+        *MODULES.rglob("*.py"),
+        *(SOURCE / "workflows").rglob("*.py"),
+        *(SOURCE / "web").rglob("*.py"),
+    ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 call = ast.unparse(node.func)
@@ -31,19 +35,22 @@ def test_business_code_takes_its_time_from_the_transaction():
 
 
 def test_every_module_has_its_page():
-    missing = [room.name for room in MODULES.iterdir() if room.is_dir() and room.name != "__pycache__" and not (room / "README.md").exists()]
+    missing = [
+        room.name
+        for room in MODULES.iterdir()
+        if room.is_dir() and room.name != "__pycache__" and not (room / "README.md").exists()
+    ]
     assert missing == []
 
 
 def test_models_are_private_to_their_module():
-    offenders = []
-    for path in FILES:
-        owner = path.relative_to(SOURCE).parts[:2]
-        if owner == ("modules", "registry.py"):
-            continue
-        for match in re.finditer(r"demarc\.modules\.(\w+)\.models", path.read_text()):
-            if owner != ("modules", match[1]):
-                offenders.append(f"{path.relative_to(SOURCE)} reads the tables of {match[1]}")
+    offenders = [
+        f"{path.relative_to(SOURCE)} reads the tables of {match[1]}"
+        for path in FILES
+        if path.relative_to(SOURCE).parts != ("modules", "registry.py")
+        for match in re.finditer(r"demarc\.modules\.(\w+)\.models", path.read_text())
+        if path.relative_to(SOURCE).parts[:2] != ("modules", match[1])
+    ]
     assert offenders == []
 
 
@@ -53,7 +60,8 @@ def test_broad_except_stands_only_at_the_edges():
         str(path.relative_to(SOURCE))
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
         and not _reraises(node)
     }
     assert offenders <= edges
@@ -68,6 +76,10 @@ def test_the_architecture_page_shows_the_rooms_that_exist():
     page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
     rooms = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     modules = {path.name for path in MODULES.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    adapters = {path.name for path in (SOURCE / "adapters").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    adapters = {
+        path.name for path in (SOURCE / "adapters").iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
     for name in rooms | modules | adapters:
-        assert f"`{name}`" in page or f"{name}/" in page, f"docs/explanation/architecture.md does not name {name}"
+        assert f"`{name}`" in page or f"{name}/" in page, (
+            f"docs/explanation/architecture.md does not name {name}"
+        )

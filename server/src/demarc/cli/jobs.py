@@ -38,7 +38,13 @@ async def _list(limit: int) -> None:
     table = Table("id", "job", "tenant", "attempts", "since")
     for row in rows:
         envelope = msgspec.json.decode(row["payload"], type=Envelope)
-        table.add_row(str(row["id"]), row["entrypoint"], str(envelope.tenant_id), str(row["attempts"]), str(row["created"]))
+        table.add_row(
+            str(row["id"]),
+            row["entrypoint"],
+            str(envelope.tenant_id),
+            str(row["attempts"]),
+            str(row["created"]),
+        )
     Console().print(table)
 
 

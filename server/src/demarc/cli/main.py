@@ -23,7 +23,9 @@ from demarc.kernel.errors import DemarcError
 from demarc.kernel.logs import configure_logging
 from demarc.kernel.settings import load_settings
 
-app = typer.Typer(help="Demarc runs an internet service provider.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Demarc runs an internet service provider.", no_args_is_help=True, pretty_exceptions_enable=False
+)
 app.add_typer(sandbox.app, name="sandbox", help="The sandbox tenants: fill them, move their clock.")
 app.add_typer(radius_commands.app, name="radius", help="A simulated NAS: dial in, use data, obey CoA.")
 app.add_typer(db_commands.app, name="db", help="The database: migrations and upgrades.")
@@ -38,7 +40,9 @@ def _run(main: Coroutine[Any, Any, Any]) -> Any:
 
 @app.command("up")
 def up_command(
-    with_sandbox: Annotated[bool, typer.Option("--sandbox/--no-sandbox", help="fill and serve demo-alpha and demo-beta")] = False,
+    with_sandbox: Annotated[
+        bool, typer.Option("--sandbox/--no-sandbox", help="fill and serve demo-alpha and demo-beta")
+    ] = False,
 ) -> None:
     """Run the whole platform in the foreground; Ctrl-C stops it."""
     settings = load_settings()
@@ -48,7 +52,9 @@ def up_command(
 
 
 @app.command()
-def serve(fd: Annotated[int | None, typer.Option(help="listening socket handed over by a supervisor")] = None) -> None:
+def serve(
+    fd: Annotated[int | None, typer.Option(help="listening socket handed over by a supervisor")] = None,
+) -> None:
     """Answer HTTP."""
     settings = load_settings()
     processes.run(processes.serve(settings, fd), settings)
@@ -90,14 +96,21 @@ def status() -> None:
     table = Table("process", "pid", "state", "restarts", "started", "last reason")
     for name, record in read_processes(settings.run_dir).items():
         table.add_row(
-            name, str(record.pid or ""), record.state, str(record.restarts), record.started_at or "", record.reason or ""
+            name,
+            str(record.pid or ""),
+            record.state,
+            str(record.restarts),
+            record.started_at or "",
+            record.reason or "",
         )
     console.print(table)
 
 
 @app.command()
 def doctor(
-    explain: Annotated[bool, typer.Option("--explain", help="list every setting with its meaning and present value")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="list every setting with its meaning and present value")
+    ] = False,
 ) -> None:
     """Look at settings, keys, database, RADIUS and mail, and say what to do about what is wrong."""
     settings = load_settings()
@@ -106,13 +119,17 @@ def doctor(
         return
     findings = _run(examine(settings))
     for finding in findings:
-        console.print(f"[{'green' if finding.ok else 'red'}]{'ok ' if finding.ok else 'BAD'}[/] {finding.name}: {finding.advice}")
+        console.print(
+            f"[{'green' if finding.ok else 'red'}]{'ok ' if finding.ok else 'BAD'}[/] {finding.name}: {finding.advice}"
+        )
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
 @app.command()
 def tour(
-    url: Annotated[str | None, typer.Option(help="address of the running platform; default: from the settings")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="address of the running platform; default: from the settings")
+    ] = None,
 ) -> None:
     """Walk one customer's life against the running sandbox, with a real RADIUS exchange at each stage."""
     _run(run_tour(load_settings(), url))

@@ -13,6 +13,8 @@ import uvicorn
 
 from demarc.adapters.mail.trap import run_mail_trap
 from demarc.bootstrap import Connections, build_app, build_ports, register_everything
+from demarc.cli.run_state import supervised_processes
+from demarc.cli.sandbox import sandbox_logins
 from demarc.kernel.crypto import load_master_key
 from demarc.kernel.db import Database
 from demarc.kernel.logs import configure_logging, logger
@@ -60,7 +62,13 @@ async def serve(settings: Settings, file_descriptor: int | None) -> None:
     register_everything()
     database = await Database.connect(Connections(settings).app, max_size=_API_POOL)
     try:
-        app = build_app(settings, database, load_master_key(settings.key_file))
+        app = build_app(
+            settings,
+            database,
+            load_master_key(settings.key_file),
+            processes=lambda: supervised_processes(settings.run_dir),
+            sandbox_logins=sandbox_logins() if settings.sandbox else (),
+        )
         config = uvicorn.Config(
             app,
             host=str(settings.http_host),
@@ -99,7 +107,10 @@ async def ingest(settings: Settings) -> None:
     """Load this node's spool until SIGTERM; the block in hand is finished first."""
     settings.spool_dir.mkdir(parents=True, exist_ok=True)
     ingester = Ingester(
-        Connections(settings).ingest, node=settings.radius_node, spool_dir=settings.spool_dir, raise_usage=raise_usage
+        Connections(settings).ingest,
+        node=settings.radius_node,
+        spool_dir=settings.spool_dir,
+        raise_usage=raise_usage,
     )
     async with _stop_on_signal() as stop:
         _LOG.info("ingester is ready", node=settings.radius_node)

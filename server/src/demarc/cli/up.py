@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from pathlib import Path
 
 from demarc.adapters.freeradius.engine import RadiusEngine
 from demarc.adapters.postgres.cluster import PrivateCluster
@@ -43,11 +42,21 @@ async def up(settings: Settings) -> None:
             await seed(settings)
 
     supervisor.add_step("prepare", prepare, depends_on=database)
-    supervisor.add("worker", ProcessChild("worker", [*command, "worker"], sink=say, env=env), depends_on=["prepare"])
+    supervisor.add(
+        "worker", ProcessChild("worker", [*command, "worker"], sink=say, env=env), depends_on=["prepare"]
+    )
     if settings.sandbox and settings.smtp_url is None:
-        supervisor.add("mail-trap", ProcessChild("mail-trap", [*command, "mail-trap"], sink=say, env=env), depends_on=["prepare"])
+        supervisor.add(
+            "mail-trap",
+            ProcessChild("mail-trap", [*command, "mail-trap"], sink=say, env=env),
+            depends_on=["prepare"],
+        )
     if settings.radius_enabled:
-        supervisor.add("ingester", ProcessChild("ingester", [*command, "ingest"], sink=say, env=env), depends_on=["prepare"])
+        supervisor.add(
+            "ingester",
+            ProcessChild("ingester", [*command, "ingest"], sink=say, env=env),
+            depends_on=["prepare"],
+        )
         supervisor.add("radius", LazyRadius(settings), depends_on=["prepare"], essential=False)
     for number in range(1, settings.http_workers + 1):
         name = "api" if settings.http_workers == 1 else f"api-{number}"
@@ -60,7 +69,10 @@ async def up(settings: Settings) -> None:
             pass_fds=[listener.fileno()],
         )
         supervisor.add(name, api, depends_on=["prepare"])
-    say("demarc", f"starting on {settings.data_dir.absolute()}; ready when {_address(settings)}/readyz answers 200")
+    say(
+        "demarc",
+        f"starting on {settings.data_dir.absolute()}; ready when {_address(settings)}/readyz answers 200",
+    )
     await supervisor.run()
 
 
@@ -144,5 +156,3 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _address(settings: Settings) -> str:
     host = f"[{settings.http_host}]" if settings.http_host.version == 6 else str(settings.http_host)  # noqa: PLR2004
     return f"http://{host}:{settings.http_port}"
-
-

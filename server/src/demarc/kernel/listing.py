@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, FromClause, Table, and_, bindparam, func, select
 from sqlalchemy.types import Integer
 
 from demarc.kernel.db import Tx
@@ -25,6 +25,8 @@ class Listing:
         filters: filter name -> condition that holds a `bindparam` of the same name.
         sorts: sort name -> column; `-name` in a request sorts downwards.
         default_sort: used when the request names none.
+        joined: the table with what `extra` needs beside it, each row of the table exactly once.
+        extra: columns answered beside the table's own.
     """
 
     def __init__(
@@ -34,11 +36,15 @@ class Listing:
         filters: Mapping[str, ColumnElement[bool]],
         sorts: Mapping[str, ColumnElement[Any]],
         default_sort: str,
+        joined: FromClause | None = None,
+        extra: Sequence[ColumnElement[Any]] = (),
     ) -> None:
         self._table = table
         self._filters = filters
         self._sorts = sorts
         self._default_sort = default_sort
+        self._source = table if joined is None else joined
+        self._extra = tuple(extra)
         self._compiled: dict[tuple[frozenset[str], str], tuple[Query, Query]] = {}
 
     @cached_property
@@ -84,7 +90,8 @@ class Listing:
             (column.desc(), table.c.id.desc()) if sort.startswith("-") else (column.asc(), table.c.id.asc())
         )
         rows = (
-            select(table, count.scalar_subquery().label("total"))
+            select(table, *self._extra, count.scalar_subquery().label("total"))
+            .select_from(self._source)
             .where(condition)
             .order_by(*order)
             .limit(bindparam("window_limit", type_=Integer))

@@ -17,7 +17,7 @@ _SECRET_NAMES = re.compile(
     re.IGNORECASE,
 )
 _SECRET_IN_TEXT = re.compile(
-    r"(?i)(password|secret|token|authorization|bearer|api[_-]?key)([\"']?\s*[:= ]\s*[\"']?)([^\s\"',;&]+)|(://[^:/@\s]+:)([^@\s]+)(@)"
+    r"(?i)(password|secret|token|authorization|bearer|api[_-]?key)([\"']?\s*[:= ]\s*[\"']?)((?:(?:bearer|basic)\s+)?[^\s\"',;&]+)|(://[^:/@\s]*:)([^@\s]+)(@)"
 )
 MASK = "[hidden]"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 
 from babel.numbers import get_currency_precision, list_currencies
 
 from demarc.kernel.errors import invalid
+
+_EXACT = Context(prec=100)  # wide enough that nothing but the last step rounds
 
 
 @lru_cache(maxsize=256)
@@ -25,7 +27,7 @@ def exponent(currency: str) -> int:
 
 def round_to_minor(amount: Decimal, currency: str) -> int:
     """Major units to minor units, half up: the only place where money is rounded."""
-    return int((amount.scaleb(exponent(currency))).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    return int(amount.scaleb(exponent(currency), _EXACT).quantize(Decimal(1), ROUND_HALF_UP, _EXACT))
 
 
 def to_major(amount_minor: int, currency: str) -> Decimal:

@@ -6,12 +6,40 @@ from fastapi import FastAPI
 
 from demarc.web.bss.auth import routes as auth
 from demarc.web.bss.customers import routes as customers
+from demarc.web.bss.dunning import routes as dunning
+from demarc.web.bss.nas import routes as nas
+from demarc.web.bss.notifications import routes as notifications
+from demarc.web.bss.plans import routes as plans
+from demarc.web.bss.pools import routes as pools
+from demarc.web.bss.sandbox import routes as sandbox
+from demarc.web.bss.services import routes as services
+from demarc.web.bss.sessions import routes as sessions
+from demarc.web.bss.subscribers import routes as subscribers
+from demarc.web.bss.subscriptions import routes as subscriptions
 from demarc.web.errors import install_error_handlers
 from demarc.web.health import router as health
 from demarc.web.middleware import RequestEnvelope
+from demarc.web.openapi import install_openapi
+from demarc.web.pages.routes import mount_assets
+from demarc.web.pages.routes import router as pages
 from demarc.web.platform import Platform
 
-BSS_ROUTERS = (auth.router, customers.router)
+BSS_ROUTERS = (
+    auth.router,
+    customers.router,
+    dunning.router,
+    nas.router,
+    notifications.router,
+    plans.router,
+    pools.router,
+    pools.addresses,
+    sandbox.router,
+    services.router,
+    sessions.router,
+    sessions.orders,
+    subscribers.router,
+    subscriptions.router,
+)
 
 
 def create_app(platform: Platform) -> FastAPI:
@@ -26,7 +54,10 @@ def create_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     install_error_handlers(app)
+    install_openapi(app)
     app.include_router(health)
+    app.include_router(pages)
+    mount_assets(app)
     for router in BSS_ROUTERS:
         app.include_router(router)
     app.add_middleware(RequestEnvelope)

@@ -235,7 +235,7 @@ class ApiRouter(APIRouter):
                 methods=[method],
                 status_code=status,
                 responses=problems(400, 401, 403, 422, 503, *problem),
-                openapi_extra={"x-permission": permission},
+                openapi_extra={"x-permission": permission, **options.pop("openapi_extra", {})},
                 **options,
             )
             return endpoint

@@ -69,7 +69,9 @@ def build_queue(database: Database, ports: Mapping[type, object]) -> PgQueuer:
     """The queue with every declared job as an entry point."""
     queue = PgQueuer.from_asyncpg_pool(database.pool)
     for kind in REGISTRY.values():
-        queue.entrypoint(kind.name, on_failure="hold", accepts_context=False)(JobRunner(database, ports, kind))
+        queue.entrypoint(kind.name, on_failure="hold", accepts_context=False)(
+            JobRunner(database, ports, kind)
+        )
     return queue
 
 

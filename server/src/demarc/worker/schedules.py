@@ -60,5 +60,7 @@ def install_schedules(queue: PgQueuer, database: Database) -> None:
     @queue.schedule("session-partitions", "17 3 * * *")
     async def _partitions(_: Schedule) -> None:
         async with database.directory() as connection:
-            await connection.execute("SELECT create_session_partitions($1, $2)", real_now().date(), PARTITION_MONTHS)
+            await connection.execute(
+                "SELECT create_session_partitions($1, $2)", real_now().date(), PARTITION_MONTHS
+            )
         _LOG.info("session partitions made", months=PARTITION_MONTHS)

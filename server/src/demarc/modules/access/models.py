@@ -73,8 +73,13 @@ subscriber = tenant_table(
     one_of("status", SubscriberStatus),
     tenant_fk("customer_id", "customer"),
     tenant_fk("service_id", "service"),
-    UniqueConstraint("username", name="uq_subscriber_username"),  # a RADIUS log-in has no tenant
     UniqueConstraint("tenant_id", "uid"),
+)
+Index(  # over all tenants: a RADIUS log-in has no tenant
+    "uq_subscriber_username",
+    subscriber.c.username,
+    unique=True,
+    postgresql_where=text("status <> 'terminated'"),
 )
 Index("ix_subscriber_service", subscriber.c.tenant_id, subscriber.c.service_id)
 Index("ix_subscriber_customer", subscriber.c.tenant_id, subscriber.c.customer_id)
@@ -92,7 +97,7 @@ aaa_nas = tenant_table(
     PrimaryKeyConstraint("tenant_id", "nas_id"),
     UniqueConstraint("source_ip"),
     key="none",
-    role_policies=AAA_READ | {"demarc_ingest": "SELECT"},
+    role_policies=AAA_READ | {"demarc_ingest": "SELECT, UPDATE (message_authenticator_seen)"},
 )
 """Projection of `nas` that FreeRADIUS reads; `clock_offset` carries a sandbox tenant's moved clock."""
 
@@ -158,9 +163,12 @@ radius_session = tenant_table(
     role_policies=INGEST | AAA_READ,
     postgresql_with={"fillfactor": "70"},
 )
-"""Live sessions. Octets are RFC 2866: input = from the user = upload; 64-bit with Gigawords (RFC 2869)."""
+"""Live sessions. Octets are RFC 2866: input = from the user = upload; 64-bit with Gigawords (RFC 2869).
+
+No index on (tenant_id, nas_id): the unique key begins with both, and with a shorter one beside it and no statistics yet
+the merge looked through all sessions of the NAS for every packet (measured: 3,900 instead of 28,000 lines/s).
+"""
 Index("ix_radius_session_username", radius_session.c.username)
-Index("ix_radius_session_nas", radius_session.c.tenant_id, radius_session.c.nas_id)
 Index("ix_radius_session_subscriber", radius_session.c.tenant_id, radius_session.c.subscriber_id)
 
 radius_session_history = tenant_table(
@@ -187,6 +195,12 @@ Index(
     "ix_radius_session_history_subscriber",
     radius_session_history.c.tenant_id,
     radius_session_history.c.subscriber_id,
+    radius_session_history.c.stopped_at,
+)
+Index(
+    "ix_radius_session_history_address",
+    radius_session_history.c.tenant_id,
+    radius_session_history.c.framed_ip,
     radius_session_history.c.stopped_at,
 )
 
@@ -256,3 +270,4 @@ coa_request = tenant_table(
 """Orders to a NAS: the intent is stored before anything is sent, the outcome after (RFC 5176)."""
 Index("ix_coa_request_pending", coa_request.c.requested_at, postgresql_where=text("outcome = 'pending'"))
 Index("ix_coa_request_session", coa_request.c.tenant_id, coa_request.c.session_id)
+Index("ix_coa_request_requested", coa_request.c.tenant_id, coa_request.c.requested_at, coa_request.c.id)

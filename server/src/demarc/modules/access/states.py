@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from demarc.kernel.states import StateMachine
+
 
 class SubscriberStatus(StrEnum):
     ACTIVE = "active"
@@ -45,3 +47,13 @@ class CoaOutcome(StrEnum):
     NAK = "nak"
     GONE = "gone"
     TIMEOUT = "timeout"
+
+
+SUBSCRIBER = StateMachine(
+    "subscriber",
+    {
+        SubscriberStatus.ACTIVE: frozenset({SubscriberStatus.SUSPENDED, SubscriberStatus.TERMINATED}),
+        SubscriberStatus.SUSPENDED: frozenset({SubscriberStatus.ACTIVE, SubscriberStatus.TERMINATED}),
+        SubscriberStatus.TERMINATED: frozenset(),
+    },
+)

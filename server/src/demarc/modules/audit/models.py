@@ -7,7 +7,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from demarc.kernel.schema import at, tenant_table
 
-
 audit_log = tenant_table(
     "audit_log",
     Column("actor_kind", String(10), nullable=False),

@@ -17,9 +17,10 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
-from demarc.modules.billing.states import AccountKind, InvoiceStatus, LineKind, PaymentStatus
+from demarc.modules.billing.states import AccountKind, InvoiceStatus, LineKind, PaymentStatus, RunStatus
 
 invoice = tenant_table(
     "invoice",
@@ -33,15 +34,18 @@ invoice = tenant_table(
     Column("subtotal_minor", BigInteger, nullable=False),
     Column("tax_minor", BigInteger, nullable=False),
     Column("total_minor", BigInteger, nullable=False),
+    Column("paid_minor", BigInteger, nullable=False, server_default="0"),  # the sum of its allocations
     Column("issued_on", Date, nullable=False),
     Column("due_on", Date, nullable=False),
     at("period_start", nullable=True),
     at("period_end", nullable=True),
+    Column("month_on", Date),  # first day of the month that the monthly run billed with it
     at("created_at"),
     at("updated_at"),
     one_of("status", InvoiceStatus),
     CheckConstraint("total_minor = subtotal_minor + tax_minor", name="total_adds_up"),
     CheckConstraint("subtotal_minor >= 0 AND tax_minor >= 0", name="not_negative"),
+    CheckConstraint("paid_minor BETWEEN 0 AND total_minor", name="not_overpaid"),
     tenant_fk("customer_id", "customer"),
     tenant_fk("subscription_id", "subscription"),
     tenant_unique("ref"),
@@ -55,6 +59,15 @@ Index(
     invoice.c.tenant_id,
     invoice.c.due_on,
     postgresql_where=text("status IN ('pending', 'overdue')"),
+)
+
+Index(
+    "uq_invoice_month",
+    invoice.c.tenant_id,
+    invoice.c.subscription_id,
+    invoice.c.month_on,
+    unique=True,
+    postgresql_where=text("month_on IS NOT NULL AND status <> 'void'"),
 )
 
 invoice_line = tenant_table(
@@ -98,20 +111,33 @@ payment = tenant_table(
     Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     Column("customer_id", BigInteger, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
+    Column(
+        "allocated_minor", BigInteger, nullable=False, server_default="0"
+    ),  # the rest is the customer's credit
     Column("currency", String(3), nullable=False),
     Column("method", String(40), nullable=False),
     Column("reference", String(100)),
+    Column("invoice_id", BigInteger),  # the invoice that the payer named
     Column("status", String(20), nullable=False),
     at("received_at"),
     at("created_at"),
     at("updated_at"),
     one_of("status", PaymentStatus),
     CheckConstraint("amount_minor > 0", name="positive"),
+    CheckConstraint("allocated_minor BETWEEN 0 AND amount_minor", name="allocated_once"),
     tenant_fk("customer_id", "customer"),
+    tenant_fk("invoice_id", "invoice"),
     tenant_unique("uid"),
     tenant_unique("method", "reference"),
 )
 Index("ix_payment_customer", payment.c.tenant_id, payment.c.customer_id, payment.c.id)
+Index(
+    "ix_payment_credit",
+    payment.c.tenant_id,
+    payment.c.customer_id,
+    payment.c.id,
+    postgresql_where=text("allocated_minor < amount_minor"),
+)
 
 payment_allocation = tenant_table(
     "payment_allocation",
@@ -163,3 +189,27 @@ ledger_entry = tenant_table(
 """Debit positive, credit negative; a deferred trigger refuses a transaction whose entries do not sum to zero."""
 Index("ix_ledger_entry_account", ledger_entry.c.tenant_id, ledger_entry.c.account_id, ledger_entry.c.id)
 Index("ix_ledger_entry_transaction", ledger_entry.c.tenant_id, ledger_entry.c.transaction_id)
+
+billing_run = tenant_table(
+    "billing_run",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("month_on", Date, nullable=False),
+    Column("subscription_id", BigInteger),  # one subscription's run; NULL: all of the tenant's
+    Column("status", String(20), nullable=False),
+    Column(
+        "after_subscription_id", BigInteger, nullable=False, server_default="0"
+    ),  # done up to here, in order of id
+    Column("subscriptions", Integer, nullable=False),
+    Column("billed", Integer, nullable=False, server_default="0"),
+    Column("unchanged", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("failures", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("total_minor", BigInteger, nullable=False, server_default="0"),
+    at("created_at"),
+    at("updated_at"),
+    one_of("status", RunStatus),
+    tenant_fk("subscription_id", "subscription"),
+    tenant_unique("uid"),
+)
+"""A monthly run walks the subscriptions in order of id, a batch per transaction, and can be taken up again anywhere."""
+Index("ix_billing_run_month", billing_run.c.tenant_id, billing_run.c.month_on, billing_run.c.id)

@@ -50,4 +50,5 @@ plan_usage_price = tenant_table(
     CheckConstraint("unit_price >= 0", name="price_not_negative"),
     tenant_fk("plan_id", "plan"),
     tenant_unique("plan_id", "usage_type", "effective_on"),
+    role_policies={"demarc_ingest": "SELECT"},  # metering prices what it books
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, any_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Text, any_, bindparam, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import NotFound
@@ -40,6 +42,11 @@ class Customer:
 
 _BY_UID = Query(select(customer).where(mine(customer), customer.c.uid == bindparam("uid")))
 _BY_ID = Query(select(customer).where(mine(customer), customer.c.id == bindparam("id")))
+_UIDS = Query(
+    select(customer.c.id, customer.c.uid).where(
+        mine(customer), customer.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
+    )
+)
 _SEARCH = func.concat("%", bindparam("search", type_=Text), "%")
 
 LISTING = Listing(
@@ -72,6 +79,12 @@ async def get_customer_by_id(tx: Tx, customer_id: int) -> Customer:
     if found is None:
         raise NotFound(f"no customer {customer_id}")
     return found
+
+
+async def uids_of(tx: Tx, ids: Collection[int]) -> dict[int, UUID]:
+    """The `/api` ids of these customers: what other domains' answers name a customer by."""
+    rows = await tx.connection.fetch(_UIDS.sql, *_UIDS.arguments({"tenant_id": tx.tenant.id, "ids": [*ids]}))
+    return {row["id"]: row["uid"] for row in rows}
 
 
 async def list_customers(

@@ -45,6 +45,7 @@ dunning_execution = tenant_table(
     Column("retry_interval_days", SmallInteger, nullable=False),
     at("next_action_at", nullable=True),
     at("started_at"),
+    at("paused_at", nullable=True),
     at("completed_at", nullable=True),
     at("created_at"),
     at("updated_at"),
@@ -73,18 +74,29 @@ dunning_action = tenant_table(
     "dunning_action",
     Column("execution_id", BigInteger, nullable=False),
     Column("step", SmallInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
     Column("type", String(20), nullable=False),
     Column("outcome", String(20), nullable=False),
     Column("detail", Text, nullable=False, server_default=""),
+    Column("notification_id", BigInteger),
     at("acted_at"),
+    at("settled_at", nullable=True),
     one_of("type", ActionType),
     one_of("outcome", ActionOutcome),
     tenant_fk("execution_id", "dunning_execution"),
+    tenant_fk("notification_id", "notification"),
+    tenant_unique("execution_id", "step", "attempt"),
 )
-"""What each step did: the log that a customer's complaint is answered from."""
+"""What each step did: the log that a customer's complaint is answered from. An attempt of a step is made once."""
 Index(
     "ix_dunning_action_execution",
     dunning_action.c.tenant_id,
     dunning_action.c.execution_id,
     dunning_action.c.id,
+)
+Index(
+    "ix_dunning_action_notification",
+    dunning_action.c.tenant_id,
+    dunning_action.c.notification_id,
+    postgresql_where=text("notification_id IS NOT NULL"),
 )

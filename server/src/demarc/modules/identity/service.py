@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from uuid import uuid4
 
 import jwt
@@ -37,7 +38,6 @@ REFRESH_LIFETIME = timedelta(days=30)
 _ALGORITHM = "HS256"
 _AUDIENCE = "demarc"
 _HASHER = PasswordHasher()
-_DUMMY_HASH = _HASHER.hash("no such user")  # an unknown address costs as much time as a wrong password
 _WRONG = "user name or password is wrong"
 _REVOKE = Query(
     update(refresh_token)
@@ -148,7 +148,7 @@ async def log_in(database: Database, tokens: Tokens, *, username: str, password:
         Unauthenticated: without saying whether the user exists.
     """
     entry = await find_login(database, username)
-    matches = await asyncio.to_thread(_verify, entry.password_hash if entry else _DUMMY_HASH, password)
+    matches = await asyncio.to_thread(_verify, entry.password_hash if entry else _hash_of_nobody(), password)
     if entry is None or not matches:
         raise Unauthenticated(_WRONG, code="WRONG_CREDENTIALS")
     principal = Principal(
@@ -194,6 +194,12 @@ async def _open_session(tx: Tx, tokens: Tokens, principal: Principal) -> TokenPa
         expires_at=real_now() + REFRESH_LIFETIME,
     )
     return TokenPair(tokens.sign(principal), token, int(ACCESS_LIFETIME.total_seconds()))
+
+
+@lru_cache(maxsize=1)
+def _hash_of_nobody() -> str:
+    """Checked when there is no such user: an unknown address costs as much time as a wrong password."""
+    return _HASHER.hash("no such user")
 
 
 def _digest(token: str) -> bytes:

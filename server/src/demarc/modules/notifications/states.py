@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from demarc.kernel.states import StateMachine
+
 
 class Channel(StrEnum):
     EMAIL = "email"
@@ -14,3 +16,13 @@ class NotificationStatus(StrEnum):
     PENDING = "pending"
     SENT = "sent"
     FAILED = "failed"
+
+
+NOTIFICATION = StateMachine(
+    "notification",
+    {
+        NotificationStatus.PENDING: frozenset({NotificationStatus.SENT, NotificationStatus.FAILED}),
+        NotificationStatus.SENT: frozenset(),
+        NotificationStatus.FAILED: frozenset(),
+    },
+)

@@ -31,7 +31,10 @@ service = tenant_table(
     Column("name", String(100), nullable=False),
     Column("status", String(30), nullable=False),
     Column("provisioning_status", String(20), nullable=False),
-    Column("resumes_to", String(30)),  # the status to show again when the last lock is lifted
+    Column(
+        "resumes_to", String(30)
+    ),  # the status beneath a lock or a notice period; NULL when it is the one shown
+    Column("held_by", String(20)),  # the gravest open lock
     Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("download_bps", BigInteger, nullable=False),
     Column("upload_bps", BigInteger, nullable=False),
@@ -39,20 +42,36 @@ service = tenant_table(
     at("installation_scheduled_at", nullable=True),
     at("activated_at", nullable=True),
     at("suspended_at", nullable=True),
+    at("terminates_at", nullable=True),  # the end of a notice period
     at("terminated_at", nullable=True),
     at("created_at"),
     at("updated_at"),
     one_of("status", ServiceStatus),
     one_of("provisioning_status", ProvisioningStatus),
+    one_of("held_by", LockKind),
     tenant_fk("customer_id", "customer"),
     tenant_fk("subscription_id", "subscription"),
     tenant_fk("plan_id", "plan"),
     tenant_unique("identifier"),
     tenant_unique("uid"),
+    role_policies={"demarc_ingest": "SELECT"},  # metering finds who pays for a session
 )
 Index("ix_service_customer", service.c.tenant_id, service.c.customer_id)
 Index("ix_service_subscription", service.c.tenant_id, service.c.subscription_id)
 Index("ix_service_created", service.c.tenant_id, service.c.created_at, service.c.id)
+Index(
+    "ix_service_terminating",
+    service.c.tenant_id,
+    service.c.terminates_at,
+    postgresql_where=text("status = 'terminating'"),
+)
+Index(
+    "uq_service_of_subscription",
+    service.c.tenant_id,
+    service.c.subscription_id,
+    unique=True,
+    postgresql_where=text("status <> 'terminated'"),
+)
 
 service_lock = tenant_table(
     "service_lock",

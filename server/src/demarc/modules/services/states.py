@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from demarc.kernel.states import StateMachine
+
 
 class ServiceStatus(StrEnum):
     PENDING = "pending"
@@ -41,3 +43,71 @@ class StepStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     COMPENSATED = "compensated"
+
+
+_HELD = frozenset(
+    {ServiceStatus.SUSPENDED, ServiceStatus.SUSPENDED_NON_PAYMENT, ServiceStatus.SUSPENDED_FRAUD}
+)
+_ENDINGS = frozenset({ServiceStatus.TERMINATING, ServiceStatus.TERMINATED})
+_LOCKABLE = _HELD | _ENDINGS
+CARRYING = frozenset({ServiceStatus.ACTIVE, ServiceStatus.DEGRADED, ServiceStatus.MAINTENANCE})
+"""The statuses in which a service is on line as far as the business is concerned."""
+
+_BENEATH: dict[ServiceStatus, frozenset[ServiceStatus]] = {
+    ServiceStatus.PENDING: frozenset({ServiceStatus.PROVISIONING, ServiceStatus.ACTIVE}),
+    ServiceStatus.PROVISIONING: frozenset(
+        {ServiceStatus.PENDING, ServiceStatus.ACTIVE, ServiceStatus.PROVISIONING_FAILED}
+    ),
+    ServiceStatus.PROVISIONING_FAILED: frozenset({ServiceStatus.PROVISIONING}),
+    ServiceStatus.ACTIVE: frozenset(
+        {ServiceStatus.DEGRADED, ServiceStatus.MAINTENANCE, ServiceStatus.FAILED}
+    ),
+    ServiceStatus.DEGRADED: frozenset(
+        {ServiceStatus.ACTIVE, ServiceStatus.MAINTENANCE, ServiceStatus.FAILED}
+    ),
+    ServiceStatus.MAINTENANCE: frozenset(
+        {ServiceStatus.ACTIVE, ServiceStatus.DEGRADED, ServiceStatus.FAILED}
+    ),
+    ServiceStatus.FAILED: frozenset(
+        {ServiceStatus.ACTIVE, ServiceStatus.DEGRADED, ServiceStatus.MAINTENANCE}
+    ),
+}
+"""What a service goes through by itself; a lock or a notice period hides it and leaves it as it is."""
+
+SERVICE_STATES: StateMachine[ServiceStatus] = StateMachine(
+    "service",
+    {
+        **{status: moves | _LOCKABLE for status, moves in _BENEATH.items()},
+        **{held: frozenset(_BENEATH) | _LOCKABLE - {held} for held in _HELD},
+        ServiceStatus.TERMINATING: frozenset({ServiceStatus.TERMINATED}),
+        ServiceStatus.TERMINATED: frozenset(),
+    },
+)
+
+HELD_STATUS: dict[LockKind, ServiceStatus] = {
+    LockKind.FRAUD: ServiceStatus.SUSPENDED_FRAUD,
+    LockKind.NON_PAYMENT: ServiceStatus.SUSPENDED_NON_PAYMENT,
+    LockKind.OTHER: ServiceStatus.SUSPENDED,
+}
+"""What each lock shows; the order is that of gravity."""
+
+PROVISIONING_STATES: StateMachine[ProvisioningStatus] = StateMachine(
+    "provisioning",
+    {
+        ProvisioningStatus.PENDING: frozenset({ProvisioningStatus.IN_PROGRESS, ProvisioningStatus.FAILED}),
+        ProvisioningStatus.IN_PROGRESS: frozenset({ProvisioningStatus.COMPLETED, ProvisioningStatus.FAILED}),
+        ProvisioningStatus.COMPLETED: frozenset(),
+        ProvisioningStatus.FAILED: frozenset({ProvisioningStatus.ROLLED_BACK}),
+        ProvisioningStatus.ROLLED_BACK: frozenset({ProvisioningStatus.IN_PROGRESS}),
+    },
+)
+
+STEP_STATES: StateMachine[StepStatus] = StateMachine(
+    "provisioning step",
+    {
+        StepStatus.PENDING: frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.COMPENSATED}),
+        StepStatus.COMPLETED: frozenset({StepStatus.COMPENSATED}),
+        StepStatus.FAILED: frozenset({StepStatus.PENDING, StepStatus.COMPENSATED}),
+        StepStatus.COMPENSATED: frozenset({StepStatus.PENDING}),
+    },
+)

@@ -26,5 +26,6 @@ subscription = tenant_table(
     tenant_fk("plan_id", "plan"),
     tenant_unique("ref"),
     tenant_unique("uid"),
+    role_policies={"demarc_ingest": "SELECT"},  # metering finds who pays for a session
 )
 Index("ix_subscription_customer", subscription.c.tenant_id, subscription.c.customer_id)

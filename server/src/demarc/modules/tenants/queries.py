@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
-from demarc.kernel.db import Database
+from sqlalchemy import bindparam, select
+
+from demarc.kernel.db import Database, Tx
+from demarc.kernel.sql import Query
+from demarc.modules.tenants.models import tenant
+
+_CLOCK_OFFSET = Query(select(tenant.c.clock_offset).where(tenant.c.id == bindparam("tenant_id")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +31,9 @@ async def list_tenants(database: Database) -> list[TenantEntry]:
 
 async def find_tenant(database: Database, slug: str) -> TenantEntry | None:
     return next((entry for entry in await list_tenants(database) if entry.slug == slug), None)
+
+
+async def get_clock_offset(tx: Tx) -> timedelta:
+    """How far the tenant's business time is ahead, as this transaction sees it: it may just have moved the clock."""
+    offset: timedelta = await tx.value(_CLOCK_OFFSET)
+    return offset

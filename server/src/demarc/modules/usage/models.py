@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Date,
     Index,
     LargeBinary,
     Numeric,
     PrimaryKeyConstraint,
+    SmallInteger,
     String,
     Text,
     Uuid,
@@ -27,7 +30,11 @@ usage_record = tenant_table(
     Column("subscription_id", BigInteger, nullable=False),
     Column("customer_id", BigInteger, nullable=False),
     Column("service_id", BigInteger),
-    Column("session_id", Uuid),  # set on usage that the platform metered itself
+    # The next four are set on usage that the platform metered itself.
+    Column("session_id", Uuid),
+    Column("month_on", Date),
+    Column("part", SmallInteger),
+    Column("is_open", Boolean, nullable=False, server_default="false"),
     Column("usage_type", String(40), nullable=False),
     Column("quantity", Numeric(18, 6), nullable=False),
     Column("unit", String(20), nullable=False),
@@ -42,6 +49,7 @@ usage_record = tenant_table(
     Column("description", Text, nullable=False, server_default=""),
     Column("billed_status", String(20), nullable=False, server_default="pending"),
     Column("invoice_id", BigInteger),
+    Column("invoice_ref", String(50)),
     at("billed_at", nullable=True),
     at("created_at", default_now=True),
     at("updated_at", default_now=True),
@@ -54,7 +62,11 @@ usage_record = tenant_table(
     role_policies=INGEST,
     postgresql_with={"fillfactor": "80"},
 )
-"""Metered rows carry integer octets: quantity is their reading in GB = 2^30 octets, the octets decide."""
+"""Metered rows carry integer octets: quantity is their reading in GB = 2^30 octets, the octets decide.
+
+A session's usage of one month is raised in place while the row `is_open`; billing closes it for good, and what is
+metered afterwards opens the next `part`.
+"""
 Index(
     "ix_usage_record_pending",
     usage_record.c.tenant_id,
@@ -76,12 +88,13 @@ Index(
     postgresql_where=text("invoice_id IS NOT NULL"),
 )
 Index(
-    "uq_usage_record_metered_open",
+    "uq_usage_record_metered",
     usage_record.c.tenant_id,
     usage_record.c.session_id,
-    usage_record.c.period_start,
+    usage_record.c.month_on,
+    usage_record.c.part,
     unique=True,
-    postgresql_where=text("session_id IS NOT NULL AND billed_status = 'pending'"),
+    postgresql_where=text("session_id IS NOT NULL"),
 )
 
 usage_source_key = tenant_table(
@@ -92,5 +105,6 @@ usage_source_key = tenant_table(
     Column("fingerprint", LargeBinary, nullable=False),
     PrimaryKeyConstraint("tenant_id", "source_system", "source_record_id"),
     key="none",
+    role_policies=INGEST,
 )
 """Makes (source_system, source_record_id) unique; narrow, so that the records themselves can be partitioned."""

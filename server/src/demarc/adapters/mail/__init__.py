@@ -1,0 +1,1 @@
+"""E-mail: SMTP out, and the sandbox's own trap."""

@@ -1,0 +1,128 @@
+"""Who may be on line, at what speed, and how a secret is kept for FreeRADIUS: decisions without I/O."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from Crypto.Hash import MD4
+
+from demarc.kernel.errors import Conflict
+from demarc.modules.access.states import LoginDecision, SubscriberStatus
+from demarc.modules.services.queries import Service
+from demarc.modules.services.states import CARRYING, LockKind, ServiceStatus
+
+GARDEN_POLICY = "garden"
+WIDEST_RATE = 4_294_967_295
+"""WISPr-Bandwidth-Max-* are 32-bit integers; faster lines are as good as unlimited."""
+
+_FINAL = frozenset({ServiceStatus.TERMINATING, ServiceStatus.TERMINATED})
+_GIVEN_UP = frozenset({ServiceStatus.FAILED, ServiceStatus.PROVISIONING_FAILED})
+LOCK_REASONS: dict[LockKind, str] = {
+    LockKind.FRAUD: "fraud",
+    LockKind.NON_PAYMENT: "non-payment",
+    LockKind.OTHER: "service suspended",
+}
+"""Why a log-in is refused while a lock is on the service, the gravest first."""
+
+# Without the letters and digits that look alike.
+_READABLE = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_GENERATED_LENGTH = 16
+_LONGEST_CLEAR_TEXT = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What FreeRADIUS is to answer; `reason` is for support and for the log, not for the subscriber."""
+
+    decision: LoginDecision
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Garden:
+    """Where a subscriber who has not paid may go: a pool that routes to the payment page only, at these speeds."""
+
+    pool: str
+    download_bps: int | None = None
+    upload_bps: int | None = None
+
+
+def garden_of(settings: Mapping[str, object]) -> Garden | None:
+    """The tenant's walled garden, when `suspended_policy` is `garden` and `garden` names a pool; else None."""
+    described = settings.get("garden")
+    if settings.get("suspended_policy") != GARDEN_POLICY or not isinstance(described, dict):
+        return None
+    pool = described.get("pool")
+    if not isinstance(pool, str) or not pool:
+        return None
+    return Garden(pool, _speed(described.get("download_bps")), _speed(described.get("upload_bps")))
+
+
+def _speed(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def decide(
+    subscriber: SubscriberStatus, service: Service, locks: frozenset[LockKind], *, has_garden: bool
+) -> Verdict:
+    """What to answer to a subscriber's log-in.
+
+    Only non-payment by itself leads into the garden; fraud never does. A service in its notice period works on.
+    """
+    if subscriber is not SubscriberStatus.ACTIVE:
+        return Verdict(LoginDecision.REJECT, f"subscriber {subscriber.value}")
+    if service.standing.beneath not in CARRYING:
+        return Verdict(LoginDecision.REJECT, f"service {service.status}")
+    if locks:
+        reason = next(word for kind, word in LOCK_REASONS.items() if kind in locks)
+        in_garden = has_garden and locks == {LockKind.NON_PAYMENT}
+        return Verdict(LoginDecision.GARDEN if in_garden else LoginDecision.REJECT, reason)
+    return Verdict(LoginDecision.ACCEPT)
+
+
+def check_takes_subscribers(service: Service) -> None:
+    """Raises `Conflict`: a service that is suspended, ending or broken gets no new subscriber."""
+    standing = service.standing
+    usable = standing.beneath not in _GIVEN_UP and standing.shown not in _FINAL
+    if usable and standing.held_by is None:
+        return
+    raise Conflict(
+        f"the service {service.identifier} is {service.status}; a subscriber needs a service that is not suspended, "
+        "ending or failed: resume it or provision another one",
+        code="SERVICE_NOT_USABLE",
+    )
+
+
+def must_redial(before: LoginDecision, after: LoginDecision) -> bool:
+    """Whether live sessions have to end for the new decision to take hold."""
+    return before is not after and not (before is LoginDecision.REJECT and after is LoginDecision.ACCEPT)
+
+
+def nt_hash(password: str) -> str:
+    """MD4 of the UTF-16LE password, in hex (RFC 2759 section 8.3): enough for PAP and MS-CHAPv2."""
+    return MD4.new(password.encode("utf-16-le")).hexdigest()  # noqa: S303 - MS-CHAPv2 knows no other
+
+
+def clear_text_for_chap(password: str) -> str | None:
+    """What CHAP needs; None for a password longer than a RADIUS attribute, with which CHAP is not possible."""
+    return password if len(password.encode()) <= _LONGEST_CLEAR_TEXT else None
+
+
+def generate_password() -> str:
+    """16 characters that can be read out on the telephone; about 92 bits."""
+    return "".join(secrets.choice(_READABLE) for _ in range(_GENERATED_LENGTH))
+
+
+def rate_attributes(vendor: str, download_bps: int | None, upload_bps: int | None) -> dict[str, str | int]:
+    """Speeds as a CoA-Request carries them; Mikrotik's limit is rx/tx seen from the router: upload/download."""
+    if download_bps is None or upload_bps is None:
+        return {}
+    rates: dict[str, str | int] = {
+        "WISPr-Bandwidth-Max-Down": min(download_bps, WIDEST_RATE),
+        "WISPr-Bandwidth-Max-Up": min(upload_bps, WIDEST_RATE),
+    }
+    if vendor == "mikrotik":
+        rates["Mikrotik-Rate-Limit"] = f"{upload_bps}/{download_bps}"
+    return rates

@@ -1,0 +1,148 @@
+"""Every read of notifications and their wording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, String, Uuid, any_, bindparam, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from demarc.kernel.db import Tx
+from demarc.kernel.errors import NotFound
+from demarc.kernel.listing import Listing
+from demarc.kernel.paging import Page, Window
+from demarc.kernel.sql import Query, mine
+from demarc.modules.notifications.errors import TemplateMissing
+from demarc.modules.notifications.inputs import clean_template_name
+from demarc.modules.notifications.models import notification, notification_template
+from demarc.modules.notifications.rules import Wording, languages
+from demarc.modules.notifications.shipped import find_shipped
+from demarc.modules.notifications.states import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message to one customer. `created_at` and `sent_at` are business time."""
+
+    tenant_id: int
+    id: int
+    uid: UUID
+    customer_id: int
+    channel: str
+    template: str
+    recipient: str
+    subject: str
+    body: str
+    about: str
+    status: str
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    updated_at: datetime
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A tenant's own wording."""
+
+    tenant_id: int
+    channel: str
+    name: str
+    language: str
+    subject: str
+    body: str
+    updated_at: datetime
+
+
+_BY_UID = Query(select(notification).where(mine(notification), notification.c.uid == bindparam("uid")))
+_BY_ID = Query(select(notification).where(mine(notification), notification.c.id == bindparam("id")))
+_ABOUT = Query(
+    select(notification).where(
+        mine(notification),
+        notification.c.channel == bindparam("channel", type_=String),
+        notification.c.about == bindparam("about", type_=String),
+    )
+)
+_OF_UIDS = Query(
+    select(notification).where(
+        mine(notification), notification.c.uid == any_(bindparam("uids", type_=ARRAY(Uuid)))
+    )
+)
+_TEMPLATE = Query(
+    select(notification_template).where(
+        mine(notification_template),
+        notification_template.c.channel == bindparam("channel", type_=String),
+        notification_template.c.name == bindparam("name", type_=String),
+        notification_template.c.language == bindparam("language", type_=String),
+    )
+)
+
+LISTING = Listing(
+    notification,
+    filters={
+        "customer_id": notification.c.customer_id == bindparam("customer_id", type_=BigInteger),
+        "channel": notification.c.channel == bindparam("channel", type_=String),
+        "status": notification.c.status == bindparam("status", type_=String),
+        "template": notification.c.template == bindparam("template", type_=String),
+    },
+    sorts={"created_at": notification.c.created_at, "sent_at": notification.c.sent_at},
+    default_sort="-created_at",
+)
+
+
+async def get_notification(tx: Tx, uid: UUID) -> Notification:
+    """Raises `NotFound`."""
+    found = await tx.find(_BY_UID, Notification, uid=uid)
+    if found is None:
+        raise NotFound(f"no notification {uid}")
+    return found
+
+
+async def get_notification_by_id(tx: Tx, notification_id: int) -> Notification:
+    """Raises `NotFound`."""
+    found = await tx.find(_BY_ID, Notification, id=notification_id)
+    if found is None:
+        raise NotFound(f"no notification {notification_id}")
+    return found
+
+
+async def find_notification_about(tx: Tx, channel: Channel, about: str) -> Notification | None:
+    return await tx.find(_ABOUT, Notification, channel=channel.value, about=about)
+
+
+async def list_notifications(
+    tx: Tx, window: Window, *, sort: str | None = None, **filters: Any
+) -> Page[Notification]:
+    """Newest first. Filters: customer_id (the row's), channel, status, template."""
+    return await LISTING.page(tx, Notification, window, sort=sort, **filters)
+
+
+async def list_notifications_by_uid(tx: Tx, uids: Iterable[UUID]) -> list[Notification]:
+    """Those of the given ones that are this tenant's."""
+    return await tx.fetch(_OF_UIDS, Notification, uids=list(uids))
+
+
+async def find_wording(tx: Tx, channel: Channel, name: str, language: str) -> Wording | None:
+    """The tenant's own wording before the shipped one, the customer's language before English."""
+    clean_template_name(name)
+    for tag in languages(language):
+        own = await tx.find(_TEMPLATE, Template, channel=channel.value, name=name, language=tag)
+        wording = Wording(own.subject, own.body) if own else find_shipped(channel, name, tag)
+        if wording is not None:
+            return wording
+    return None
+
+
+async def get_wording(tx: Tx, channel: Channel, name: str, language: str) -> Wording:
+    """Raises `TemplateMissing`."""
+    wording = await find_wording(tx, channel, name, language)
+    if wording is None:
+        raise TemplateMissing(
+            f"there is no {channel.value} template {name!r}, neither your own nor a shipped one"
+        )
+    return wording

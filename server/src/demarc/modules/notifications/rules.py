@@ -1,0 +1,77 @@
+"""Wording into text: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from demarc.kernel.errors import Invalid, invalid
+
+FALLBACK_LANGUAGE = "en"
+
+# A tenant writes its own templates: they run in Jinja2's sandbox. The output is plain text, so nothing is escaped.
+_JINJA = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined,
+    autoescape=False,
+    keep_trailing_newline=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A template: Jinja2 text for the subject (e-mail only) and the body."""
+
+    subject: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What the customer will read."""
+
+    subject: str
+    body: str
+
+
+def check_syntax(field: str, template: str) -> None:
+    """Raises `Invalid` with Jinja2's own words when the template cannot be parsed."""
+    try:
+        _JINJA.parse(template)
+    except TemplateError as error:
+        raise invalid(field, f"is not a valid template: {error}") from None
+
+
+def render(wording: Wording, context: Mapping[str, object]) -> Text:
+    """Fill in the context. The subject becomes one line, whatever a customer's name holds.
+
+    Raises:
+        Invalid: the template names something that the context does not have, or does what the sandbox forbids.
+    """
+    try:
+        subject = _JINJA.from_string(wording.subject).render(context)
+        body = _JINJA.from_string(wording.body).render(context)
+    except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
+        raise Invalid(f"the template cannot be rendered: {error}", code="TEMPLATE_INVALID") from None
+    return Text(" ".join(subject.split()), body.strip() + "\n")
+
+
+def languages(language: str) -> Iterator[str]:
+    """Where to look, in order: pt-BR, pt, en."""
+    yield from dict.fromkeys((language, language.partition("-")[0], FALLBACK_LANGUAGE))
+
+
+def message_id(uid: UUID, tenant_slug: str) -> str:
+    """The Message-ID of a notification: derived, so that every attempt carries the same one."""
+    return f"<{uid}@{tenant_slug}.demarc>"
+
+
+def notification_uid(message_id: str) -> UUID | None:
+    """The notification that a Message-ID was derived from, if it is one of ours."""
+    try:
+        return UUID(message_id.strip().removeprefix("<").partition("@")[0])
+    except ValueError:
+        return None

@@ -1,0 +1,159 @@
+"""Every write of subscriptions, one function per use case."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sqlalchemy import bindparam
+from sqlalchemy.dialects.postgresql import insert
+
+from demarc.kernel.clock import local_date
+from demarc.kernel.db import Tx
+from demarc.kernel.errors import Conflict
+from demarc.kernel.outbox import emit
+from demarc.kernel.sql import Query
+from demarc.kernel.states import change_status, record_status_change
+from demarc.modules.audit.service import record
+from demarc.modules.catalog.queries import get_plan_by_id, price_on
+from demarc.modules.catalog.states import PlanStatus
+from demarc.modules.customers.queries import get_customer_by_id
+from demarc.modules.customers.states import CustomerStatus
+from demarc.modules.subscriptions.inputs import clean_ref
+from demarc.modules.subscriptions.models import subscription
+from demarc.modules.subscriptions.queries import (
+    Subscription,
+    find_subscription,
+    get_subscription,
+    get_subscription_by_id,
+)
+from demarc.modules.subscriptions.states import SUBSCRIPTION_STATES, SubscriptionStatus
+
+ENTITY = "subscription"
+_COLUMNS = (
+    "tenant_id",
+    "ref",
+    "customer_id",
+    "plan_id",
+    "status",
+    "currency",
+    "monthly_minor",
+    "started_at",
+    "created_at",
+    "updated_at",
+)
+# Two at once: the second waits for the first one's end, makes nothing and reads what the first has made.
+_OPEN = Query(
+    insert(subscription)
+    .values({name: bindparam(name, type_=subscription.c[name].type) for name in _COLUMNS})
+    .on_conflict_do_nothing(index_elements=["tenant_id", "ref"])
+    .returning(*subscription.c)
+)
+
+
+async def open_subscription(tx: Tx, *, ref: str, customer_id: int, plan_id: int) -> Subscription:
+    """Agree on a plan at its price of today; the reference again answers with the subscription that has it.
+
+    Raises:
+        NotFound: no such customer or plan, or the plan has no price yet.
+        Conflict: the reference is another customer's or of another plan, the subscription was canceled, the
+            plan is retired or the customer is not active.
+        Invalid: the reference is not acceptable.
+    """
+    existing = await find_subscription(tx, clean_ref(ref))
+    if existing is not None:
+        return _check_existing(existing, customer_id=customer_id, plan_id=plan_id)
+    await _check_customer(tx, customer_id)
+    plan = await get_plan_by_id(tx, plan_id)
+    if plan.status != PlanStatus.ACTIVE:
+        raise Conflict(f"plan {plan.ref} is retired and not sold any more", code="PLAN_RETIRED")
+    price = await price_on(tx, plan_id, local_date(tx.now, tx.tenant.time_zone))
+    made = await tx.find(
+        _OPEN,
+        Subscription,
+        ref=ref,
+        customer_id=customer_id,
+        plan_id=plan_id,
+        status=SubscriptionStatus.ACTIVE.value,
+        currency=plan.currency,
+        monthly_minor=price.monthly_minor,
+        started_at=tx.now,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    if made is None:
+        return _check_existing(await get_subscription(tx, ref), customer_id=customer_id, plan_id=plan_id)
+    await record_status_change(tx, entity=ENTITY, entity_id=made.id, from_status=None, to_status=made.status)
+    await record(tx, "subscription.open", entity=ENTITY, entity_id=made.id, after=asdict(made))
+    await emit(
+        tx,
+        "subscription.opened",
+        entity=ENTITY,
+        entity_id=made.id,
+        ref=made.ref,
+        customer_id=customer_id,
+        activation_minor=price.activation_minor,
+    )
+    return made
+
+
+async def _check_customer(tx: Tx, customer_id: int) -> None:
+    customer = await get_customer_by_id(tx, customer_id)
+    if customer.status != CustomerStatus.ACTIVE:
+        raise Conflict(f"customer {customer.uid} is {customer.status}; only an active customer can subscribe")
+
+
+def _check_existing(found: Subscription, *, customer_id: int, plan_id: int) -> Subscription:
+    if found.customer_id != customer_id:
+        raise Conflict(
+            f"the subscription {found.ref} is another customer's; choose another subscription_id",
+            code="SUBSCRIPTION_TAKEN",
+        )
+    if found.plan_id != plan_id:
+        raise Conflict(
+            f"the subscription {found.ref} is of another plan; choose another subscription_id",
+            code="SUBSCRIPTION_OF_ANOTHER_PLAN",
+        )
+    if found.status != SubscriptionStatus.ACTIVE:
+        raise Conflict(
+            f"the subscription {found.ref} was canceled; choose another subscription_id",
+            code="SUBSCRIPTION_CANCELED",
+        )
+    return found
+
+
+async def cancel_subscription(tx: Tx, *, subscription_id: int, reason: str = "") -> Subscription:
+    """End the agreement now; a canceled subscription stays canceled.
+
+    Raises:
+        NotFound: no such subscription.
+        Conflict: it is canceled already.
+    """
+    before = await get_subscription_by_id(tx, subscription_id)
+    after = await change_status(
+        tx,
+        SUBSCRIPTION_STATES,
+        subscription,
+        Subscription,
+        entity_id=before.id,
+        current=SubscriptionStatus(before.status),
+        target=SubscriptionStatus.CANCELED,
+        reason=reason,
+        canceled_at=tx.now,
+    )
+    await record(
+        tx,
+        "subscription.cancel",
+        entity=ENTITY,
+        entity_id=after.id,
+        before={"status": before.status},
+        after={"status": after.status},
+    )
+    await emit(
+        tx,
+        "subscription.canceled",
+        entity=ENTITY,
+        entity_id=after.id,
+        ref=after.ref,
+        customer_id=after.customer_id,
+    )
+    return after

@@ -1,0 +1,313 @@
+"""Every write of usage, one function per use case. Metering is in `metering`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID, uuid4
+
+from demarc.kernel.db import Tx
+from demarc.kernel.errors import DemarcError, Detail, NotFound, invalid
+from demarc.kernel.outbox import emit
+from demarc.kernel.states import record_status_change
+from demarc.modules.audit.service import record
+from demarc.modules.usage import statements
+from demarc.modules.usage.errors import already_billed, other_content
+from demarc.modules.usage.inputs import BULK_MAX, NewUsage, OnError, Span
+from demarc.modules.usage.queries import (
+    UsageLine,
+    UsageRecord,
+    get_usage_record,
+    list_lines,
+    list_source_keys,
+    lock_usage_record,
+)
+from demarc.modules.usage.states import BILLING, BilledStatus
+
+ENTITY = "usage_record"
+NOTHING_METERED: Mapping[int, UUID] = MappingProxyType({})
+METERED = b""
+"""Fingerprint of a record that the platform metered itself: whatever is posted under its key, it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record of a bulk request that was not taken; `index` counts from 0."""
+
+    index: int
+    error: DemarcError
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOutcome:
+    """`uids` stands in the order of the request: None for a refused record, the first one's for a duplicate."""
+
+    uids: list[UUID | None]
+    created: int
+    duplicates: int
+    refused: list[Refusal] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose usage it is, as the subscription says."""
+
+    subscription_id: int
+    customer_id: int
+    customer_uid: UUID
+    currency: str
+
+
+async def record_usage(tx: Tx, new: NewUsage) -> tuple[UsageRecord, bool]:
+    """Record one piece of usage; the second value tells whether it is new.
+
+    The same record of the same source again is the first one.
+
+    Raises:
+        NotFound: no such subscription.
+        Invalid: the customer is not the subscription's.
+        Conflict: the source record said something else before.
+    """
+    outcome = await record_usage_bulk(tx, [new])
+    uid = outcome.uids[0]
+    if uid is None:
+        raise AssertionError("a record that is refused raises")
+    return await get_usage_record(tx, uid), outcome.created == 1
+
+
+async def record_usage_bulk(
+    tx: Tx,
+    rows: Sequence[NewUsage],
+    *,
+    on_error: OnError = OnError.FAIL,
+    metered: Mapping[int, UUID] = NOTHING_METERED,
+) -> BulkOutcome:
+    """Record up to 1,000 pieces of usage; a duplicate is a success.
+
+    Args:
+        tx: the caller's transaction.
+        rows: what was used.
+        on_error: `fail` takes all or nothing, `skip` takes what is good.
+        metered: index in `rows` -> uid of the record in which the platform has counted that usage itself.
+
+    Raises:
+        Invalid, NotFound, Conflict: with `on_error=fail`, for the first record that cannot be taken; nothing is stored.
+    """
+    if len(rows) > BULK_MAX:
+        raise invalid("records", f"at most {BULK_MAX} records in one request")
+    owners = await _find_owners(tx, rows)
+    refused = _refusals(rows, owners)
+    if refused and on_error is OnError.FAIL:
+        raise _located(refused[0], len(rows))
+    bad = {refusal.index for refusal in refused}
+    uids = [metered.get(index) if index not in bad else None for index in range(len(rows))]
+    taken = [(i, row) for i, row in enumerate(rows) if i not in bad and i not in metered]
+    created = await _insert(tx, taken, owners, uids)
+    if created < len(taken):
+        late = await _resolve_duplicates(tx, taken, uids)
+        if late and on_error is OnError.FAIL:
+            raise _located(late[0], len(rows))
+        refused = sorted([*refused, *late], key=lambda refusal: refusal.index)
+    if created:
+        await _tell(tx, created, taken)
+    return BulkOutcome(uids, created, len(rows) - len(refused) - created, refused)
+
+
+async def mark_billed(tx: Tx, *, uid: UUID, invoice_id: int, invoice_ref: str) -> UsageRecord:
+    """Put one record on an invoice; the same invoice again changes nothing.
+
+    Raises:
+        NotFound: no such record.
+        Conflict: it is on another invoice, or excluded.
+    """
+    before = await lock_usage_record(tx, uid)
+    if before.invoice_id == invoice_id:
+        return before
+    if before.invoice_ref is not None:
+        raise already_billed(before.invoice_ref)
+    BILLING.check(BilledStatus(before.billed_status), BilledStatus.BILLED)
+    await tx.connection.execute(
+        statements.MARK_BILLED, tx.tenant.id, [before.id], invoice_id, invoice_ref, tx.now
+    )
+    await record_status_change(
+        tx,
+        entity=ENTITY,
+        entity_id=before.id,
+        from_status=before.billed_status,
+        to_status=BilledStatus.BILLED.value,
+        reason=f"invoice {invoice_ref}",
+    )
+    await record(
+        tx,
+        "usage_record.mark_billed",
+        entity=ENTITY,
+        entity_id=before.id,
+        before={"billed_status": before.billed_status},
+        after={"billed_status": BilledStatus.BILLED.value, "invoice": invoice_ref},
+    )
+    return await get_usage_record(tx, uid)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedUsage:
+    """Unbilled records that the transaction holds: nobody bills or raises them until it ends."""
+
+    record_ids: list[int]
+    lines: list[UsageLine]
+
+
+async def claim_pending(tx: Tx, *, subscription_id: int, span: Span) -> ClaimedUsage:
+    """Lock a subscription's unbilled usage and add it up, for the invoice that is being made.
+
+    The records are read by id after they are locked: what is metered meanwhile waits and opens the next part.
+    """
+    ids = [
+        row["id"]
+        for row in await tx.connection.fetch(
+            statements.LOCK_PENDING, tx.tenant.id, subscription_id, span.start, span.end
+        )
+    ]
+    return ClaimedUsage(ids, await list_lines(tx, record_ids=ids) if ids else [])
+
+
+async def bill_claimed(tx: Tx, claimed: ClaimedUsage, *, invoice_id: int, invoice_ref: str) -> int:
+    """Put the claimed records on an invoice, in one statement and one audit line; how many there were."""
+    if not claimed.record_ids:
+        return 0
+    await tx.connection.execute(
+        statements.MARK_BILLED, tx.tenant.id, claimed.record_ids, invoice_id, invoice_ref, tx.now
+    )
+    await record(
+        tx,
+        "usage_record.bill",
+        entity="invoice",
+        entity_id=invoice_id,
+        after={"records": len(claimed.record_ids), "digest": _digest(claimed.record_ids)},
+    )
+    return len(claimed.record_ids)
+
+
+async def release_billed(tx: Tx, *, invoice_id: int) -> int:
+    """The invoice was voided: its usage is unbilled again. Metered records stay closed; new usage opens the next part."""
+    status = await tx.connection.execute(statements.RELEASE_BILLED, tx.tenant.id, invoice_id)
+    released = int(status.rpartition(" ")[2])
+    if released:
+        await record(
+            tx,
+            "usage_record.release",
+            entity="invoice",
+            entity_id=invoice_id,
+            after={"records": released},
+        )
+    return released
+
+
+async def _find_owners(tx: Tx, rows: Sequence[NewUsage]) -> dict[str, _Owner]:
+    refs = list({row.subscription_id for row in rows})
+    found = await tx.connection.fetch(statements.FIND_OWNERS, tx.tenant.id, refs)
+    return {
+        ref: _Owner(subscription_id, customer_id, customer_uid, currency)
+        for ref, subscription_id, customer_id, customer_uid, currency in found
+    }
+
+
+def _refusals(rows: Sequence[NewUsage], owners: dict[str, _Owner]) -> list[Refusal]:
+    refused = []
+    for index, row in enumerate(rows):
+        owner = owners.get(row.subscription_id)
+        if owner is None:
+            message = f"no subscription {row.subscription_id}"
+            detail = Detail("subscription_id", message)
+            refused.append(Refusal(index, NotFound(message, details=(detail,))))
+        elif row.customer_id is not None and row.customer_id != owner.customer_uid:
+            error = invalid("customer_id", f"is not the customer of subscription {row.subscription_id}")
+            refused.append(Refusal(index, error))
+    return refused
+
+
+def _located(refusal: Refusal, of: int) -> DemarcError:
+    """The refusal as an error of the whole request: in a bulk request its fields name the record."""
+    error = refusal.error
+    if of == 1:
+        return error
+    place = f"records.{refusal.index}"
+    details = tuple(Detail(f"{place}.{detail.field}", detail.message) for detail in error.details)
+    return type(error)(
+        f"{place}: {error.message}", code=error.code, details=details or (Detail(place, error.message),)
+    )
+
+
+async def _insert(
+    tx: Tx,
+    taken: Sequence[tuple[int, NewUsage]],
+    owners: dict[str, _Owner],
+    uids: list[UUID | None],
+) -> int:
+    """Insert what is new, and give every taken record the uid it has if it is."""
+    if not taken:
+        return 0
+    columns: tuple[list[Any], ...] = tuple([] for _ in range(14))
+    for index, row in taken:
+        owner = owners[row.subscription_id]
+        uids[index] = uid = uuid4()
+        values = (
+            uid,
+            owner.subscription_id,
+            owner.customer_id,
+            row.usage_type,
+            row.quantity,
+            row.unit,
+            row.unit_price,
+            owner.currency,
+            row.period_start,
+            row.period_end,
+            row.source_system,
+            row.source_record_id,
+            row.description,
+            row.fingerprint() if row.source_record_id is not None else None,
+        )
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    created: int = await tx.connection.fetchval(statements.INSERT_RECORDS, tx.tenant.id, *columns)
+    return created
+
+
+async def _resolve_duplicates(
+    tx: Tx, taken: Sequence[tuple[int, NewUsage]], uids: list[UUID | None]
+) -> list[Refusal]:
+    """Give duplicates the uid of the first one; those that say something else are refused."""
+    keyed = [(index, row) for index, row in taken if row.source_record_id is not None]
+    known = {
+        (key.source_system, key.source_record_id): key
+        for key in await list_source_keys(
+            tx,
+            list({row.source_system for _, row in keyed}),
+            [row.source_record_id for _, row in keyed if row.source_record_id is not None],
+        )
+    }
+    refused = []
+    for index, row in keyed:
+        key = known[row.source_system, row.source_record_id or ""]
+        if key.fingerprint in (row.fingerprint(), METERED):
+            uids[index] = key.uid
+        else:
+            uids[index] = None
+            refused.append(Refusal(index, other_content(row.source_system, row.source_record_id or "")))
+    return refused
+
+
+async def _tell(tx: Tx, created: int, taken: Sequence[tuple[int, NewUsage]]) -> None:
+    """One audit line and one event for the whole request."""
+    digest = _digest([row.fingerprint().hex() for _, row in taken])
+    await record(
+        tx, "usage_record.create", entity=ENTITY, entity_id=0, after={"records": created, "digest": digest}
+    )
+    await emit(tx, "usage.recorded", entity=ENTITY, entity_id=0, records=created)
+
+
+def _digest(values: Sequence[object]) -> str:
+    """What a bulk write was about, for the audit log."""
+    return hashlib.sha256("\n".join(map(str, values)).encode()).hexdigest()
