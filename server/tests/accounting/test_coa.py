@@ -33,6 +33,13 @@ async def nas() -> AsyncIterator[SimulatedNas]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[CoaClient]:
+    """Patient: a busy machine must not look like a NAS that does not answer."""
+    async with open_client(source_ip="127.0.0.1", retransmit_after=(20, 20)) as made:
+        yield made
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[CoaClient]:
     async with open_client(source_ip="127.0.0.1", retransmit_after=(0.3, 0.3, 0.3)) as made:
         yield made
 
@@ -95,15 +102,15 @@ async def test_an_unknown_session_is_gone(
     assert session.active
 
 
-async def test_a_wrong_secret_is_not_obeyed(nas: SimulatedNas, client: CoaClient) -> None:
+async def test_a_wrong_secret_is_not_obeyed(nas: SimulatedNas, impatient: CoaClient) -> None:
     session = session_on(nas)
-    reply = await client.send(order_for(nas, secret=b"guessed"))
+    reply = await impatient.send(order_for(nas, secret=b"guessed"))
     assert (reply.outcome, reply.attempts) == (CoaOutcome.TIMEOUT, 3)
     assert session.active
 
 
-async def test_nobody_there_is_a_timeout(nas: SimulatedNas, client: CoaClient) -> None:
-    assert (await client.send(order_for(nas, nas_ip="127.0.3.77"))).outcome is CoaOutcome.TIMEOUT
+async def test_nobody_there_is_a_timeout(nas: SimulatedNas, impatient: CoaClient) -> None:
+    assert (await impatient.send(order_for(nas, nas_ip="127.0.3.77"))).outcome is CoaOutcome.TIMEOUT
 
 
 async def test_hundreds_at_once_to_several_nas(client: CoaClient) -> None:
@@ -153,11 +160,12 @@ async def answering(**options: Any) -> Answering:
     return protocol
 
 
-async def test_a_retransmission_is_the_same_datagram(nas: SimulatedNas, client: CoaClient) -> None:
+async def test_a_retransmission_is_the_same_datagram(nas: SimulatedNas, impatient: CoaClient) -> None:
     deaf = await answering(lose=2)
-    reply = await client.send(order_for(nas, nas_ip="127.0.3.9", coa_port=deaf.port))
+    reply = await impatient.send(order_for(nas, nas_ip="127.0.3.9", coa_port=deaf.port))
     deaf.transport.close()
-    assert (reply.outcome, reply.attempts) == (CoaOutcome.ACK, 3)
+    assert reply.outcome is CoaOutcome.ACK
+    assert len(deaf.got) >= 3
     assert len(set(deaf.got)) == 1
     assert deaf.got[0][20:22] == b"\x50\x12"  # Message-Authenticator comes first
 
@@ -173,15 +181,15 @@ async def test_a_retransmission_is_the_same_datagram(nas: SimulatedNas, client: 
     ],
 )
 async def test_only_a_verified_fitting_answer_counts(
-    nas: SimulatedNas, client: CoaClient, options: dict[str, Any], outcome: CoaOutcome, cause: int | None
+    nas: SimulatedNas, impatient: CoaClient, options: dict[str, Any], outcome: CoaOutcome, cause: int | None
 ) -> None:
     other = await answering(**options)
-    reply = await client.send(order_for(nas, nas_ip="127.0.3.9", coa_port=other.port))
+    reply = await impatient.send(order_for(nas, nas_ip="127.0.3.9", coa_port=other.port))
     other.transport.close()
     assert (reply.outcome, reply.error_cause) == (outcome, cause)
 
 
-async def test_an_answer_from_elsewhere_is_ignored(nas: SimulatedNas, client: CoaClient) -> None:
+async def test_an_answer_from_elsewhere_is_ignored(nas: SimulatedNas, impatient: CoaClient) -> None:
     class Elsewhere(Answering):
         def datagram_received(self, data: bytes, address: Any) -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
@@ -193,7 +201,7 @@ async def test_an_answer_from_elsewhere_is_ignored(nas: SimulatedNas, client: Co
     _, spoof = await asyncio.get_running_loop().create_datagram_endpoint(
         Elsewhere, local_addr=("127.0.3.9", 0)
     )
-    reply = await client.send(order_for(nas, nas_ip="127.0.3.9", coa_port=spoof.port))
+    reply = await impatient.send(order_for(nas, nas_ip="127.0.3.9", coa_port=spoof.port))
     spoof.transport.close()
     assert reply.outcome is CoaOutcome.TIMEOUT
     assert len(spoof.got) == 3

@@ -189,7 +189,7 @@ FROM accounting_packet WHERE session_id IS NOT NULL AND reason IS NULL GROUP BY 
 DELTA = """
 INSERT INTO accounting_delta
 SELECT tenant_id, session_id, subscriber_id, service_id, event_at,
-       input_total - coalesce(lag(input_total) OVER months, 0),
+       input_total - coalesce(lag(input_total) OVER months, was_input_octets),
        output_total - coalesce(lag(output_total) OVER months, was_output_octets)
 FROM (
     SELECT min(tenant_id) AS tenant_id, session_id, month_on, min(subscriber_id) AS subscriber_id,
