@@ -1,10 +1,10 @@
 /* radload: closed-loop RADIUS load generator, one thread.
  *
- * radload -P PORT -m auth|start|interim|stop [-s SECRET] [-n REQUESTS] [-w WINDOW] [-u USERS] [-p PASSWORD] [-k RUN] [-x SECONDS]
+ * radload -P PORT -m auth|start|interim|stop [-s SECRET] [-n REQUESTS] [-w WINDOW] [-u USERS] [-p PASSWORD] [-k RUN] [-x SECONDS] [-S]
  *
  * Keeps WINDOW requests in flight until REQUESTS are answered. Subscriber i is u%06ld with password p%06ld (or PASSWORD), and
- * calls from 02:00:xx:xx:xx:xx. Access-Requests carry Message-Authenticator and go to subscribers at random; accounting
- * goes through them in order. Every answer's authenticator is checked. Prints one JSON object.
+ * calls from 02:00:xx:xx:xx:xx. Access-Requests carry Message-Authenticator and go to subscribers at random, with -S in
+ * order; accounting goes through them in order. Every answer's authenticator is checked. Prints one JSON object.
  */
 #define _GNU_SOURCE
 #define OPENSSL_SUPPRESS_DEPRECATED
@@ -35,7 +35,7 @@ typedef struct {
 } Request;
 
 static const char *secret = "testing123", *password, *run = "r";
-static int mode = AUTH;
+static int mode = AUTH, in_order;
 static long users = 100000;
 static uint32_t began;
 static uint64_t random_state = 88172645463325252ULL;
@@ -87,7 +87,7 @@ static unsigned char *put_password(unsigned char *at, const char *plain, const u
 static void build(Request *request, int id, long sequence)
 {
 	unsigned char *packet = request->packet, *at = packet + 20, *signature = NULL, zeros[16] = {0};
-	long user = mode == AUTH ? (long)(random_number() % users) : sequence % users;
+	long user = mode == AUTH && !in_order ? (long)(random_number() % users) : sequence % users;
 	char text[64];
 
 	packet[0] = mode == AUTH ? 1 : 4;
@@ -179,7 +179,7 @@ int main(int argc, char **argv)
 	long wanted = 10000, sent = 0, positive = 0, negative = 0, lost = 0, retried = 0, forged = 0, in_flight = 0;
 	double most_seconds = 120;
 
-	while ((option = getopt(argc, argv, "P:m:s:n:w:u:p:k:x:")) > 0)
+	while ((option = getopt(argc, argv, "P:m:s:n:w:u:p:k:x:S")) > 0)
 		switch (option) {
 		case 'P': port = atoi(optarg); break;
 		case 'm': while (mode < STOP && strcmp(MODES[mode], optarg)) mode++; break;
@@ -190,6 +190,7 @@ int main(int argc, char **argv)
 		case 'p': password = optarg; break;
 		case 'k': run = optarg; break;
 		case 'x': most_seconds = atof(optarg); break;
+		case 'S': in_order = 1; break;
 		default: return 2;
 		}
 	sockets = (window + 127) / 128;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -66,6 +67,19 @@ class Rig:
     acct: dict[str, int]
     spool_dir: Path
     database: asyncpg.Connection[Any]
+    server_pids: dict[str, int]
+    postmaster: int
+
+    async def measure(self, side: str, port: int, mode: str, requests: int, *extra: str) -> dict[str, Any]:
+        """One run, with the processor time that the server and PostgreSQL took for each request (`cpu_us`)."""
+        before = self._cpu_seconds(side)
+        result = await self.load.run(port, mode, requests, *extra)
+        result["cpu_us"] = (self._cpu_seconds(side) - before) / requests * 1e6
+        return result
+
+    def _cpu_seconds(self, side: str) -> float:
+        children = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split()
+        return sum(cpu_seconds(pid) for pid in (self.server_pids[side], *map(int, children)))
 
 
 @asynccontextmanager
@@ -73,19 +87,24 @@ async def rig(users: int) -> AsyncIterator[Rig]:
     """Start PostgreSQL, fill it, start the three servers; end them all."""
     with tempfile.TemporaryDirectory(prefix="demarc-bench-") as name:
         directory = Path(name)
-        directory.chmod(0o755)
+        directory.chmod(0o755)  # noqa: ASYNC240  before anything runs
         load = Load(build_generator(directory), users)
         cluster = PrivateCluster(directory / "data")
         await cluster.start()
         try:
             connection = await asyncpg.connect(cluster.owner_dsn)
             await fill(connection, cluster, users)
-            async with servers(directory, cluster) as (auth, acct, spool_dir):
-                yield Rig(load, auth, acct, spool_dir, connection)
+            async with servers(directory, cluster) as (auth, acct, spool_dir, pids):
+                yield Rig(load, auth, acct, spool_dir, connection, pids, cluster.pid or 0)
             await connection.close()
         finally:
             await cluster.stop()
             cluster.destroy()
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def build_generator(directory: Path) -> Path:
@@ -97,7 +116,7 @@ def build_generator(directory: Path) -> Path:
 @asynccontextmanager
 async def servers(
     directory: Path, cluster: PrivateCluster
-) -> AsyncIterator[tuple[dict[str, int], dict[str, int], Path]]:
+) -> AsyncIterator[tuple[dict[str, int], dict[str, int], Path, dict[str, int]]]:
     config = RadiusConfig(
         directory=directory / "raddb",
         spool_dir=directory / "spool",
@@ -117,7 +136,8 @@ async def servers(
     await asyncio.sleep(3)
     try:
         auth = {"demarc": config.auth_port, "stock": stock_ports.auth, "limit": limit_port}
-        yield auth, {"demarc": config.acct_port, "stock": stock_ports.acct}, config.spool_dir
+        pids = {"demarc": engine.pid or 0, "stock": others[0].pid, "limit": others[1].pid}
+        yield auth, {"demarc": config.acct_port, "stock": stock_ports.acct}, config.spool_dir, pids
     finally:
         for server in others:
             server.terminate()

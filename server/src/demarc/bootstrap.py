@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -9,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
+from demarc.adapters.coa import open_client
 from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig
 from demarc.adapters.mail.smtp import SmtpMailer, SmtpServer
 from demarc.adapters.postgres.cluster import PrivateCluster
@@ -19,6 +22,7 @@ from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Database
 from demarc.kernel.rls import AAA_ROLE, APP_ROLE, INGEST_ROLE, LOGIN_ROLES
 from demarc.kernel.settings import Settings
+from demarc.modules.access.ports import CoaSender
 from demarc.modules.dunning.ports import WebhookPoster
 from demarc.modules.identity.service import Tokens
 from demarc.modules.notifications.ports import Mailer, SmsSender
@@ -32,6 +36,7 @@ _REGISTERING = (
     "demarc.modules.dunning.jobs",
     "demarc.modules.notifications.handlers",
     "demarc.modules.notifications.jobs",
+    "demarc.workflows.monthly_billing",
     "demarc.workflows.provisioning",
     "demarc.workflows.sandbox_clock",
 )
@@ -64,14 +69,17 @@ def build_app(
     return create_app(Platform(settings, database, master_key, tokens, processes, sandbox_logins))
 
 
-def build_ports(settings: Settings, master_key: MasterKey) -> dict[type, object]:
-    """What jobs reach the outside through."""
-    return {
-        MasterKey: master_key,
-        Mailer: SmtpMailer(_mail_server(settings), settings.mail_from),
-        SmsSender: ConsoleSmsSender(),
-        WebhookPoster: HttpWebhookPoster(),
-    }
+@asynccontextmanager
+async def open_ports(settings: Settings, master_key: MasterKey) -> AsyncIterator[dict[type, object]]:
+    """What jobs reach the outside through; sockets are closed at the end."""
+    async with open_client() as coa:
+        yield {
+            MasterKey: master_key,
+            CoaSender: coa,
+            Mailer: SmtpMailer(_mail_server(settings), settings.mail_from),
+            SmsSender: ConsoleSmsSender(),
+            WebhookPoster: HttpWebhookPoster(),
+        }
 
 
 def _mail_server(settings: Settings) -> SmtpServer:

@@ -16,10 +16,15 @@ from aiosmtpd.smtp import SMTP
 from demarc.adapters.mail.smtp import SmtpMailer, SmtpServer
 from demarc.adapters.mail.trap import list_messages, start_mail_trap
 from demarc.adapters.sms.console import ConsoleSmsSender
+from demarc.kernel.context import system
 from demarc.kernel.db import Database
 from demarc.kernel.errors import Unavailable
 from demarc.kernel.jobs import REGISTRY, Envelope, work_of
+from demarc.modules.customers.inputs import NewCustomer
+from demarc.modules.customers.service import create_customer
 from demarc.modules.notifications.ports import Mailer, SmsSender
+from demarc.modules.notifications.service import queue_notification
+from demarc.modules.notifications.states import Channel
 
 _READY = """
     UPDATE pgqueuer SET status = 'picked' WHERE id IN (
@@ -27,7 +32,9 @@ _READY = """
         FOR UPDATE SKIP LOCKED)
     RETURNING id, entrypoint, payload, attempts
 """
-_AGAIN = "UPDATE pgqueuer SET status = 'queued', attempts = attempts + 1, execute_after = now() + $2 WHERE id = $1"
+_AGAIN = (
+    "UPDATE pgqueuer SET status = 'queued', attempts = attempts + 1, execute_after = now() + $2 WHERE id = $1"
+)
 
 
 @dataclass
@@ -52,7 +59,9 @@ class Desk:
 
     async def waiting(self) -> list[str]:
         """Kinds of the jobs that wait for a retry."""
-        return [row[0] for row in await self.database.pool.fetch("SELECT entrypoint FROM pgqueuer ORDER BY id")]
+        return [
+            row[0] for row in await self.database.pool.fetch("SELECT entrypoint FROM pgqueuer ORDER BY id")
+        ]
 
     async def _run(self, queued: Any) -> None:
         kind = REGISTRY[queued["entrypoint"]]
@@ -66,6 +75,45 @@ class Desk:
             await self.database.pool.execute(_AGAIN, queued["id"], kind.delay_before(queued["attempts"]))
         else:
             await self.database.pool.execute("DELETE FROM pgqueuer WHERE id = $1", queued["id"])
+
+
+ALPHA, BETA = 1, 2
+CONTEXT = {
+    "customer_name": "Ann",
+    "company_name": "Alpha Fibre",
+    "invoice_number": "INV-2025-000001",
+    "due_on": "2025-10-15",
+    "days_overdue": 8,
+    "amount_due": "100.00 USD",
+}
+
+
+async def customer_of(tx, email="ann@example.com"):
+    return await create_customer(tx, NewCustomer(name="Ann", email=email, phone="+15550100"))
+
+
+async def queue(
+    tx, customer, about="test:1", channel=Channel.EMAIL, template="payment_reminder_1", **changes
+):
+    return await queue_notification(
+        tx,
+        customer_id=customer.id,
+        channel=channel,
+        template=template,
+        recipient=changes.pop("recipient", customer.email),
+        about=about,
+        context=CONTEXT | changes.pop("context", {}),
+        **changes,
+    )
+
+
+async def queued(database, **options):
+    async with database.begin(ALPHA, system("test")) as tx:
+        return await queue(tx, await customer_of(tx), **options)
+
+
+def mailer_at(port):
+    return SmtpMailer(SmtpServer("127.0.0.1", port), "billing@isp.example")
 
 
 def free_port() -> int:

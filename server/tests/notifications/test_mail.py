@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import subprocess
+from email import message_from_bytes, policy
 from email.utils import parsedate_to_datetime
 
 import aiosmtplib
@@ -62,8 +63,6 @@ async def test_headers_are_what_a_receiver_expects():
     doorman = Doorman({})
     async with smtp_server(doorman) as port:
         await mailer(port).send(MESSAGE)
-    from email import message_from_bytes, policy
-
     mail = message_from_bytes(doorman.taken[0], policy=policy.default)
     assert mail["Message-ID"] == MESSAGE.message_id
     assert mail["Auto-Submitted"] == "auto-generated"
@@ -109,7 +108,11 @@ async def test_a_message_that_is_not_ours_is_listed_too(tmp_path):
     async with server:
         port = server.sockets[0].getsockname()[1]
         await aiosmtplib.send(
-            b"Date: yesterday\r\n\r\n\xff\xfe raw", sender="a@b", recipients=["c@d"], hostname="127.0.0.1", port=port
+            b"Date: yesterday\r\n\r\n\xff\xfe raw",
+            sender="a@b",
+            recipients=["c@d"],
+            hostname="127.0.0.1",
+            port=port,
         )
     [mail] = list_messages(tmp_path / "mail")
     assert (mail.message_id, mail.subject) == ("", "")
@@ -117,7 +120,12 @@ async def test_a_message_that_is_not_ours_is_listed_too(tmp_path):
 
 @pytest.mark.parametrize(
     ("reply", "expected"),
-    [("550 5.1.1 unknown", Refused), ("552 full", Refused), ("450 busy", Unavailable), ("421 going", Unavailable)],
+    [
+        ("550 5.1.1 unknown", Refused),
+        ("552 full", Refused),
+        ("450 busy", Unavailable),
+        ("421 going", Unavailable),
+    ],
 )
 async def test_5yz_is_for_good_4yz_is_not(reply, expected):
     async with smtp_server(Doorman({MESSAGE.recipient: reply})) as port:
@@ -147,8 +155,11 @@ def certificate(tmp_path_factory):
     """A self-signed certificate for localhost."""
     place = tmp_path_factory.mktemp("tls")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost", "-keyout", place / "key.pem", "-out", place / "cert.pem"],
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", place / "key.pem", "-out", place / "cert.pem"),
+        ],
         check=True,
         capture_output=True,
     )
@@ -175,7 +186,12 @@ class Book:
 async def test_starttls_and_log_in(certificate):
     server_tls, client_tls = contexts(certificate)
     book, doorman = Book(), Doorman({})
-    options = {"tls_context": server_tls, "authenticator": book, "auth_required": True, "auth_require_tls": True}
+    options = {
+        "tls_context": server_tls,
+        "authenticator": book,
+        "auth_required": True,
+        "auth_require_tls": True,
+    }
     async with smtp_server(doorman, **options) as port:
         good = SmtpServer.from_url(f"smtp+starttls://user:p%40ss%20word@localhost:{port}")
         await SmtpMailer(good, "a@isp.example", client_tls).send(MESSAGE)
@@ -193,7 +209,9 @@ async def test_implicit_tls(certificate):
     server_tls, client_tls = contexts(certificate)
     doorman = Doorman({})
     async with smtp_server(doorman, implicit_tls=server_tls) as port:
-        await SmtpMailer(SmtpServer.from_url(f"smtps://localhost:{port}"), "a@isp.example", client_tls).send(MESSAGE)
+        await SmtpMailer(SmtpServer.from_url(f"smtps://localhost:{port}"), "a@isp.example", client_tls).send(
+            MESSAGE
+        )
     assert len(doorman.taken) == 1
 
 
@@ -201,7 +219,9 @@ async def test_starttls_that_is_demanded_and_not_offered_sends_nothing():
     doorman = Doorman({})
     async with smtp_server(doorman) as port:
         with pytest.raises(Unavailable):
-            await SmtpMailer(SmtpServer.from_url(f"smtp+starttls://127.0.0.1:{port}"), "a@isp.example").send(MESSAGE)
+            await SmtpMailer(SmtpServer.from_url(f"smtp+starttls://127.0.0.1:{port}"), "a@isp.example").send(
+                MESSAGE
+            )
     assert doorman.taken == []
 
 

@@ -1,60 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.resources import files
 from uuid import uuid4
 
 import pytest
 
 from demarc.kernel.context import system
 from demarc.kernel.errors import Conflict, Invalid, NotFound
-from demarc.modules.customers.inputs import NewCustomer
-from demarc.modules.customers.service import create_customer
+from demarc.kernel.jobs import defer
 from demarc.modules.notifications.errors import TemplateMissing
 from demarc.modules.notifications.inputs import NewTemplate
+from demarc.modules.notifications.jobs import SendNotification, send_notification
 from demarc.modules.notifications.queries import get_notification_by_id
 from demarc.modules.notifications.rules import languages, message_id, notification_uid
 from demarc.modules.notifications.service import (
     mark_failed,
     mark_sent,
     note_attempt,
-    queue_notification,
     set_template,
 )
 from demarc.modules.notifications.states import NOTIFICATION, Channel, NotificationStatus
 
-from .post import Desk, Doorman, ports_to, smtp_server
-
-ALPHA, BETA = 1, 2
-CONTEXT = {
-    "customer_name": "Ann",
-    "company_name": "Alpha Fibre",
-    "invoice_number": "INV-2025-000001",
-    "due_on": "2025-10-15",
-    "days_overdue": 8,
-    "amount_due": "100.00 USD",
-}
-
-
-async def customer_of(tx, email="ann@example.com"):
-    return await create_customer(tx, NewCustomer(name="Ann", email=email, phone="+15550100"))
-
-
-async def queue(tx, customer, about="test:1", channel=Channel.EMAIL, template="payment_reminder_1", **changes):
-    return await queue_notification(
-        tx,
-        customer_id=customer.id,
-        channel=channel,
-        template=template,
-        recipient=changes.pop("recipient", customer.email),
-        about=about,
-        context=CONTEXT | changes.pop("context", {}),
-        **changes,
-    )
-
-
-async def queued(database, **options):
-    async with database.begin(ALPHA, system("test")) as tx:
-        return await queue(tx, await customer_of(tx), **options)
+from .post import ALPHA, BETA, Desk, Doorman, customer_of, mailer_at, ports_to, queue, queued, smtp_server
 
 
 async def reload(database, notification):
@@ -79,10 +47,13 @@ async def test_a_message_goes_out_over_smtp_after_the_commit(database, desk, tra
 
 
 async def test_a_transaction_that_fails_sends_nothing(database, desk, trap):
-    with pytest.raises(NotFound):
+    async def cut_off():
         async with database.begin(ALPHA, system("test")) as tx:
             await queue(tx, await customer_of(tx))
             raise NotFound("never mind")
+
+    with pytest.raises(NotFound):
+        await cut_off()
     assert await desk.clear() == 0
     assert trap.mails() == []
 
@@ -92,7 +63,9 @@ async def test_the_same_matter_is_told_once(database, desk, trap):
         customer = await customer_of(tx)
         first = await queue(tx, customer)
         again = await queue(tx, customer, recipient="other@example.com")
-        other = await queue(tx, customer, channel=Channel.SMS, template="payment_alert", recipient="+15550100")
+        other = await queue(
+            tx, customer, channel=Channel.SMS, template="payment_alert", recipient="+15550100"
+        )
     assert again == first
     assert other.id != first.id
     await desk.clear()
@@ -145,7 +118,8 @@ async def test_nobody_answering_for_a_day_is_a_failure_of_the_transport(database
 async def database_event(database, notification_id):
     async with database.begin(ALPHA, system("test")) as tx:
         return await tx.connection.fetchval(
-            "SELECT payload FROM outbox_event WHERE name = 'notification.failed' AND entity_id = $1", notification_id
+            "SELECT payload FROM outbox_event WHERE name = 'notification.failed' AND entity_id = $1",
+            notification_id,
         )
 
 
@@ -177,21 +151,12 @@ async def test_come_back_later_is_not_final(database):
     assert len(doorman.taken) == 1
 
 
-def mailer_at(port):
-    from demarc.adapters.mail.smtp import SmtpMailer, SmtpServer
-
-    return SmtpMailer(SmtpServer("127.0.0.1", port), "billing@isp.example")
-
-
 async def test_a_repeat_carries_the_same_message_id(database, desk, trap):
     """The worker died between the sending and the noting of it."""
     made = await queued(database)
     await desk.clear()
     async with database.begin(ALPHA, system("test")) as tx:
         await tx.connection.execute("UPDATE notification SET status = 'pending', sent_at = NULL")
-        from demarc.kernel.jobs import defer
-        from demarc.modules.notifications.jobs import SendNotification, send_notification
-
         await defer(tx, send_notification, SendNotification(made.id))
     await desk.clear()
     first, second = trap.mails()
@@ -289,8 +254,6 @@ async def test_a_name_cannot_forge_a_header(database, desk, trap):
 
 
 async def test_every_shipped_template_renders(tx):
-    from importlib.resources import files
-
     customer = await customer_of(tx)
     found = 0
     for channel in Channel:
@@ -335,7 +298,9 @@ def test_a_message_id_leads_back_to_its_notification():
 
 async def test_the_surface_lists_and_shows(admin, callers, database, desk):
     made = await queued(database)
-    await queued(database, about="test:2", channel=Channel.SMS, template="payment_alert", recipient="+15550100")
+    await queued(
+        database, about="test:2", channel=Channel.SMS, template="payment_alert", recipient="+15550100"
+    )
     await desk.clear()
     listed = (await admin.get("/api/notifications")).json()
     assert (listed["total"], [row["channel"] for row in listed["notifications"]]) == (2, ["sms", "email"])

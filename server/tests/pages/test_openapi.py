@@ -80,3 +80,14 @@ def test_every_error_answer_is_the_envelope(document):
             if status >= "400" and path.startswith("/api"):
                 schema = answer["content"]["application/json"]["schema"]
                 assert schema == {"$ref": "#/components/schemas/ErrorEnvelope"}, (path, status)
+
+
+def test_a_patch_promises_no_defaults(document):
+    seen = 0
+    for method, path, operation in operations(document):
+        if method == "PATCH":
+            reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+            shape = document["components"]["schemas"][reference.rpartition("/")[2]]
+            seen += 1
+            assert [name for name, field in shape["properties"].items() if "default" in field] == [], path
+    assert seen > 0

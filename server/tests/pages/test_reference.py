@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from demarc.bootstrap import build_app
-from demarc.web.pages.prose import paragraphs, words
+from demarc.web.pages.prose import breakable, paragraphs, words
 from demarc.web.pages.reference import limits_of, read_document, type_of
 
 
@@ -117,3 +117,4 @@ def test_limits_in_words(schema, expected):
 def test_prose_escapes_everything_but_its_own_marks():
     assert words("<b>`a<b` **c**") == "&lt;b&gt;<code>a&lt;b</code> <strong>c</strong>"
     assert paragraphs("one\n\ntwo") == "<p>one</p>\n<p>two</p>"
+    assert breakable("a/<b>/c") == "a/<wbr>&lt;b&gt;/<wbr>c"

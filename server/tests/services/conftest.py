@@ -96,10 +96,10 @@ def act(admin, service):
 
 
 @pytest.fixture
-def bring(begin, service):
-    """Put the service into any status, with what belongs to it."""
+def bring(begin):
+    """Put a service into any status, with what belongs to it."""
 
-    async def to(status):
+    async def to(status, service):
         async with begin() as tx:
             row = await get_service(tx, UUID(service["id"]))
             if status in LOCKED:

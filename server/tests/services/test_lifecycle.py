@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demarc.kernel.errors import Conflict
-from demarc.kernel.outbox import _PROJECTIONS, projects
+from demarc.kernel.outbox import _PROJECTIONS
 from demarc.kernel.states import change_status
 from demarc.modules.services.models import service as service_table
 from demarc.modules.services.queries import Service, get_service, list_open_locks
@@ -31,26 +31,32 @@ EXPECTED = {
         S.SUSPENDED_FRAUD: S.SUSPENDED_FRAUD,
     },
     "resume": {S.SUSPENDED: S.ACTIVE, S.SUSPENDED_NON_PAYMENT: S.ACTIVE},
-    "activate": {status: S.ACTIVE for status in (S.PENDING, S.DEGRADED, S.MAINTENANCE, S.FAILED)},
+    "activate": dict.fromkeys((S.PENDING, S.DEGRADED, S.MAINTENANCE, S.FAILED), S.ACTIVE),
     "terminate": {status: S.TERMINATED for status in S if status is not S.TERMINATED},
 }
 
 
 @pytest.mark.parametrize("command", EXPECTED)
-@pytest.mark.parametrize("status", list(S))
-async def test_every_command_in_every_status(admin, act, bring, service, command, status):
-    await bring(status)
-    answer = await act(command, reason="test")
-    target = EXPECTED[command].get(status)
-    if target is not None:
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["status"] == target
-        return
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"]) == (409, "ILLEGAL_STATE_CHANGE")
-    assert status.value in error["message"]
-    assert "allowed from here: " in error["message"]
-    assert (await admin.get(f"{LIFECYCLE}/{service['id']}")).json()["status"] == status
+async def test_every_command_in_every_status(admin, bring, order, command):
+    for status in S:
+        service = (await order()).json()
+        path = f"{LIFECYCLE}/{service['id']}"
+        await bring(status, service)
+        answer = await admin.post(f"{path}/{command}", {"reason": "test"})
+        shown = (await admin.get(path)).json()
+        target = EXPECTED[command].get(status)
+        if target is not None:
+            assert answer.status_code == 200, f"{command} when {status}: {answer.text}"
+            assert answer.json()["status"] == target, f"{command} when {status}"
+            assert shown == answer.json()
+            continue
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (409, "ILLEGAL_STATE_CHANGE"), (
+            f"{command} when {status}"
+        )
+        assert status.value in error["message"]
+        assert "allowed from here: " in error["message"]
+        assert shown["status"] == status
 
 
 async def test_every_pair_of_statuses_follows_the_table(begin, service):
@@ -106,41 +112,42 @@ async def test_the_documents_suspension_for_non_payment(act):
     assert (again.status_code, again.json()) == (200, first.json())
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"reason": "moved house"}, "suspended"),
-        ({"reason": "Invoice unpaid since May"}, "suspended_non_payment"),
-        ({"reason": "NON_PAYMENT"}, "suspended_non_payment"),
-        ({"reason": "account past due"}, "suspended_non_payment"),
-        ({"reason": "non-payment", "fraud_suspension": True}, "suspended_fraud"),
-        ({"reason": "non-payment", "reason_code": "other"}, "suspended"),
-        ({"reason": "x", "fraud_suspension": True, "reason_code": "non-payment"}, "suspended_non_payment"),
-        ({"reason": "x", "reason_code": "FRAUD"}, "suspended_fraud"),
-    ],
-)
-async def test_which_lock_a_suspension_means(act, body, status):
-    assert (await act("suspend", **body)).json()["status"] == status
+MEANT = [
+    ({"reason": "moved house"}, "suspended"),
+    ({"reason": "Invoice unpaid since May"}, "suspended_non_payment"),
+    ({"reason": "NON_PAYMENT"}, "suspended_non_payment"),
+    ({"reason": "account past due"}, "suspended_non_payment"),
+    ({"reason": "non-payment", "fraud_suspension": True}, "suspended_fraud"),
+    ({"reason": "non-payment", "reason_code": "other"}, "suspended"),
+    ({"reason": "x", "fraud_suspension": True, "reason_code": "non-payment"}, "suspended_non_payment"),
+    ({"reason": "x", "reason_code": "FRAUD"}, "suspended_fraud"),
+]
 
 
-@pytest.mark.parametrize(
-    ("command", "body", "field"),
-    [
-        ("suspend", {}, "reason"),
-        ("suspend", {"reason": ""}, "reason"),
-        ("suspend", {"reason": "  "}, "reason"),
-        ("suspend", {"reason": "x" * 501}, "reason"),
-        ("suspend", {"reason": "x", "reason_code": "mood"}, "reason_code"),
-        ("suspend", {"reason": "x", "fraud_suspension": "perhaps"}, "fraud_suspension"),
-        ("resume", {"reason_code": 1}, "reason_code"),
-        ("terminate", {"reason": "  "}, "reason"),
-        ("terminate", {"termination_date": "tomorrow"}, "termination_date"),
-    ],
-)
-async def test_bad_input_names_the_field(admin, act, service, command, body, field):
-    answer = await act(command, **body)
-    assert answer.status_code == 422, answer.text
-    assert field in [detail["field"] for detail in answer.json()["error"]["details"]]
+async def test_which_lock_a_suspension_means(admin, order):
+    for body, status in MEANT:
+        path = f"{LIFECYCLE}/{(await order()).json()['id']}"
+        assert (await admin.post(f"{path}/suspend", body)).json()["status"] == status, body
+
+
+BAD = [
+    ("suspend", {}, "reason"),
+    ("suspend", {"reason": ""}, "reason"),
+    ("suspend", {"reason": "  "}, "reason"),
+    ("suspend", {"reason": "x" * 501}, "reason"),
+    ("suspend", {"reason": "x", "reason_code": "mood"}, "reason_code"),
+    ("suspend", {"reason": "x", "fraud_suspension": "perhaps"}, "fraud_suspension"),
+    ("resume", {"reason_code": 1}, "reason_code"),
+    ("terminate", {"reason": "  "}, "reason"),
+    ("terminate", {"termination_date": "tomorrow"}, "termination_date"),
+]
+
+
+async def test_bad_input_names_the_field_and_changes_nothing(admin, act, service):
+    for command, body, field in BAD:
+        answer = await act(command, **body)
+        assert answer.status_code == 422, f"{body}: {answer.text}"
+        assert field in [detail["field"] for detail in answer.json()["error"]["details"]], body
     assert (await admin.get(f"{LIFECYCLE}/{service['id']}")).json() == service
 
 
@@ -185,10 +192,10 @@ async def test_the_gravest_lock_is_shown_and_fraud_survives(admin, act, service)
 
 
 async def test_a_service_that_was_not_active_resumes_to_what_it_was(act, bring, admin, service):
-    await bring(S.MAINTENANCE)
+    await bring(S.MAINTENANCE, service)
     await act("suspend", reason="unpaid")
     assert (await act("resume")).json()["status"] == "maintenance"
-    await bring(S.PENDING)
+    await bring(S.PENDING, service)
     await act("suspend", reason="unpaid")
     waiting = await act("activate")
     assert waiting.status_code == 409
@@ -228,32 +235,52 @@ async def test_notice_keeps_the_line_up_until_its_day(admin, act, begin, service
     assert subscription["status"] == "canceled"
 
 
-async def test_a_lock_on_a_service_under_notice_can_still_be_lifted(act, begin, service):
+@pytest.fixture
+def changes_seen(monkeypatch):
+    """(from, to) of every service.status_changed, as a projection sees them."""
     seen = []
 
     async def watch(_tx, event):
         seen.append((event.payload["from_status"], event.payload["to_status"]))
 
-    projects("service.status_changed")(watch)
-    try:
-        await act("suspend", reason="unpaid")
-        async with begin() as tx:
-            ends_at = tx.now + timedelta(days=30)
-        assert (await act("terminate", termination_date=ends_at.isoformat())).json()[
-            "held_by"
-        ] == "non_payment"
-        async with begin() as tx:
-            assert not (await get_service(tx, UUID(service["id"]))).is_up
-        paid = (await act("resume", reason_code="non_payment")).json()
-        assert (paid["status"], paid["held_by"]) == ("terminating", None)
-        async with begin() as tx:
-            assert (await get_service(tx, UUID(service["id"]))).is_up
-    finally:
-        _PROJECTIONS["service.status_changed"].remove(watch)
-    assert seen == [
+    monkeypatch.setitem(_PROJECTIONS, "service.status_changed", [watch])
+    return seen
+
+
+async def test_a_lock_on_a_service_under_notice_can_still_be_lifted(act, begin, service, changes_seen):
+    changes_seen.clear()
+    await act("suspend", reason="unpaid")
+    async with begin() as tx:
+        ends_at = tx.now + timedelta(days=30)
+    assert (await act("terminate", termination_date=ends_at.isoformat())).json()["held_by"] == "non_payment"
+    async with begin() as tx:
+        assert not (await get_service(tx, UUID(service["id"]))).is_up
+    paid = (await act("resume", reason_code="non_payment")).json()
+    assert (paid["status"], paid["held_by"]) == ("terminating", None)
+    async with begin() as tx:
+        assert (await get_service(tx, UUID(service["id"]))).is_up
+    assert changes_seen == [
         ("active", "suspended_non_payment"),
         ("suspended_non_payment", "terminating"),
         ("terminating", "terminating"),
+    ]
+
+
+async def test_a_lesser_lock_is_told_too_since_the_network_asks_which_locks_are_on(act, changes_seen):
+    changes_seen.clear()
+    for command, kind in (
+        ("suspend", "non_payment"),
+        ("suspend", "other"),
+        ("suspend", "other"),
+        ("resume", "other"),
+    ):
+        assert (await act(command, reason="test", reason_code=kind)).json()[
+            "status"
+        ] == "suspended_non_payment"
+    assert changes_seen == [
+        ("active", "suspended_non_payment"),
+        ("suspended_non_payment", "suspended_non_payment"),
+        ("suspended_non_payment", "suspended_non_payment"),
     ]
 
 

@@ -115,7 +115,7 @@ async def _postures(settings: Settings) -> list[NasPosture]:
     connection = await asyncpg.connect(Connections(settings).owner)
     try:
         rows = await connection.fetch(
-            "SELECT shortname AS name, message_authenticator AS mode, signing_seen FROM aaa_nas ORDER BY tenant_id, nas_id"
+            "SELECT shortname AS name, message_authenticator AS mode, message_authenticator_seen AS signing_seen FROM aaa_nas ORDER BY tenant_id, nas_id"
         )
     finally:
         await connection.close()

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import uvicorn
 
 from demarc.adapters.mail.trap import run_mail_trap
-from demarc.bootstrap import Connections, build_app, build_ports, register_everything
+from demarc.bootstrap import Connections, build_app, open_ports, register_everything
 from demarc.cli.run_state import supervised_processes
 from demarc.cli.sandbox import sandbox_logins
+from demarc.kernel.clock import real_now
 from demarc.kernel.crypto import load_master_key
-from demarc.kernel.db import Database
+from demarc.kernel.db import DATABASE_AWAY, Database
 from demarc.kernel.logs import configure_logging, logger
 from demarc.kernel.settings import Settings
+from demarc.modules.access.accounting import close_stale_sessions
 from demarc.modules.usage.metering import raise_usage
 from demarc.worker.runner import build_queue, run_queue
 from demarc.worker.schedules import install_schedules
@@ -87,13 +91,13 @@ async def serve(settings: Settings, file_descriptor: int | None) -> None:
 async def work(settings: Settings) -> None:
     """Run jobs and schedules until SIGTERM; running jobs are finished first."""
     register_everything()
+    key = load_master_key(settings.key_file)
     database = await Database.connect(Connections(settings).app, max_size=_WORKER_POOL)
     try:
-        queue = build_queue(database, build_ports(settings, load_master_key(settings.key_file)))
-        install_schedules(queue, database)
-        async with _stop_on_signal() as stop:
-            running = asyncio.create_task(run_queue(queue))
-            stopping = asyncio.create_task(stop.wait())
+        async with open_ports(settings, key) as ports, _stop_on_signal() as stop:
+            queue = build_queue(database, ports)
+            install_schedules(queue, database)
+            running, stopping = asyncio.create_task(run_queue(queue)), asyncio.create_task(stop.wait())
             _LOG.info("worker is ready")
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             queue.shutdown.set()
@@ -104,17 +108,35 @@ async def work(settings: Settings) -> None:
 
 
 async def ingest(settings: Settings) -> None:
-    """Load this node's spool until SIGTERM; the block in hand is finished first."""
+    """Load this node's spool until SIGTERM, the block in hand is finished first; close sessions that fell silent."""
     settings.spool_dir.mkdir(parents=True, exist_ok=True)
-    ingester = Ingester(
-        Connections(settings).ingest,
-        node=settings.radius_node,
-        spool_dir=settings.spool_dir,
-        raise_usage=raise_usage,
-    )
+    dsn = Connections(settings).ingest
+    ingester = Ingester(dsn, node=settings.radius_node, spool_dir=settings.spool_dir, raise_usage=raise_usage)
     async with _stop_on_signal() as stop:
         _LOG.info("ingester is ready", node=settings.radius_node)
+        closing = asyncio.create_task(_close_silent_sessions(dsn, stop))
         await ingester.run(stop)
+        await closing
+
+
+async def _close_silent_sessions(dsn: str, stop: asyncio.Event) -> None:
+    """Every minute; a database that is away is asked again the next time."""
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), STALE_SWEEP_SECONDS)
+            return
+        try:
+            connection = await asyncpg.connect(dsn, timeout=5)
+            try:
+                async with connection.transaction():
+                    closed = await close_stale_sessions(connection, now=real_now())
+            finally:
+                await connection.close()
+        except DATABASE_AWAY as error:
+            _LOG.warning("silent sessions wait: the database is away", reason=type(error).__name__)
+            continue
+        if closed:
+            _LOG.info("silent sessions closed", sessions=closed)
 
 
 async def trap_mail(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -85,7 +86,7 @@ async def _dial(
             console.print(f"the platform ordered: {order}")
 
 
-def _show_answer(accepted: bool, attributes: dict[str, object]) -> None:
+def _show_answer(accepted: bool, attributes: Mapping[str, object]) -> None:
     console.print("[green]Access-Accept[/]" if accepted else "[red]Access-Reject[/]")
     for name, value in attributes.items():
         console.print(f"    {name} = {value}")

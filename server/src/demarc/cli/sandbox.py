@@ -158,7 +158,7 @@ async def _seed_tenant(database: Database, key: MasterKey, spec: SandboxTenant) 
     async with database.begin(spec.id, _SEEDER) as tx:
         await create_user(tx, email=spec.admin, name="Administrator", password=PASSWORD, role=Role.ADMIN)
         await _seed_network(tx, key, spec)
-        await _seed_catalog(tx, spec)
+        await _seed_catalog(tx)
         if spec.id == ALPHA:
             await _seed_documents(tx)
         else:
@@ -171,7 +171,7 @@ async def _seed_network(tx: Tx, key: MasterKey, spec: SandboxTenant) -> None:
         await create_nas(tx, key, NewNas(name=name, source_ip=IPv4Address(address), secret=NAS_SECRET))
 
 
-async def _seed_catalog(tx: Tx, spec: SandboxTenant) -> None:
+async def _seed_catalog(tx: Tx) -> None:
     start = _today(tx) - timedelta(days=365)
     await set_tax_rule(tx, name="Sales tax", rate=Decimal("0.08"), effective_on=start)
     for ref, name, down, up, monthly in PLANS:
@@ -185,7 +185,9 @@ async def _seed_catalog(tx: Tx, spec: SandboxTenant) -> None:
                 upload_bps=up * MBIT,
                 price=NewPrice(monthly_minor=monthly, effective_on=start),
                 usage_prices=(
-                    NewUsagePrice(usage_type="bandwidth_gb", unit="GB", unit_price=USAGE_PRICE, effective_on=start),
+                    NewUsagePrice(
+                        usage_type="bandwidth_gb", unit="GB", unit_price=USAGE_PRICE, effective_on=start
+                    ),
                 ),
             ),
         )

@@ -196,7 +196,7 @@ class Tour:
             self.guide.tell(f"{line['description']}: {line['amount'] / 100:.2f}")
         self.guide.tell(f"tax {self.invoice['tax_amount'] / 100:.2f}")
         self.guide.saw(
-            f"invoice {self.invoice['invoice_number']}: {self.invoice['total_amount'] / 100:.2f} {self.invoice['currency']}, due {self.invoice['due_date']}"
+            f"invoice {self.invoice['number']}: {self.invoice['total_amount'] / 100:.2f} {self.invoice['currency']}, due {self.invoice['due_date']}"
         )
 
     async def remind(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from demarc.web.bss.auth import routes as auth
+from demarc.web.bss.billing import invoices, payments, runs
 from demarc.web.bss.customers import routes as customers
 from demarc.web.bss.dunning import routes as dunning
 from demarc.web.bss.nas import routes as nas
@@ -16,6 +17,7 @@ from demarc.web.bss.services import routes as services
 from demarc.web.bss.sessions import routes as sessions
 from demarc.web.bss.subscribers import routes as subscribers
 from demarc.web.bss.subscriptions import routes as subscriptions
+from demarc.web.bss.usage import routes as usage
 from demarc.web.errors import install_error_handlers
 from demarc.web.health import router as health
 from demarc.web.middleware import RequestEnvelope
@@ -28,17 +30,21 @@ BSS_ROUTERS = (
     auth.router,
     customers.router,
     dunning.router,
+    invoices.router,
     nas.router,
     notifications.router,
+    payments.router,
     plans.router,
     pools.router,
     pools.addresses,
+    runs.router,
     sandbox.router,
     services.router,
     sessions.router,
     sessions.orders,
     subscribers.router,
     subscriptions.router,
+    usage.router,
 )
 
 

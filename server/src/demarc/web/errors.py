@@ -125,6 +125,11 @@ def install_error_handlers(app: FastAPI) -> None:
         _LOG.info("duplicate", constraint=error.constraint_name)
         return envelope(409, "DUPLICATE", "a row with one of these values exists already")
 
+    @app.exception_handler(asyncpg.UntranslatableCharacterError)
+    @app.exception_handler(asyncpg.CharacterNotInRepertoireError)
+    async def _nul(_request: Request, _error: asyncpg.PostgresError) -> JSONResponse:
+        return envelope(422, "VALIDATION_ERROR", "a text holds a NUL character, which cannot be stored")
+
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
         _LOG.error("unexpected error", exc_info=error)

@@ -29,16 +29,18 @@ TAGS = {
     "customers": "Who pays.",
     "plans": "What is sold, and at what price.",
     "pools": "Addresses to hand out.",
+    "subscriptions": "What a customer agreed to pay for.",
     "services": "What a customer has: provision, suspend, resume, terminate.",
     "subscribers": "Who logs on to the network.",
     "sessions": "Who is on line and was, and what was ordered of the NAS.",
+    "sessions": "Who is on line, who was, and what was ordered of their NAS.",
     "nas": "The access servers that subscribers dial in to.",
     "usage": "What was used, and what it costs.",
     "invoices": "What is owed.",
     "payments": "What was paid.",
     "dunning": "What happens to what is not paid.",
     "notifications": "What was written to customers.",
-    "sandbox": "The clock of a sandbox tenant.",
+    "sandbox": "The clock and the mail of a sandbox tenant.",
     "health": "For balancers and monitoring.",
 }
 
@@ -91,6 +93,8 @@ def build_document(app: FastAPI) -> Document:
     document["components"]["securitySchemes"] = _SECURITY
     for method, operation in operations(document):
         _complete(method, operation)
+        if method == "PATCH":
+            _forget_defaults(document, operation)
     used = {tag for _, operation in operations(document) for tag in operation.get("tags", ())}
     document["tags"] = [{"name": name, "description": TAGS.get(name, "")} for name in _in_order(used)]
     return document
@@ -119,6 +123,14 @@ def _complete(method: str, operation: Document) -> None:
     parameters.append(_REQUEST_ID)
     for status, response in operation["responses"].items():
         response.setdefault("headers", {}).update(_answer_headers(method, status, needs_tenant=needs_tenant))
+
+
+def _forget_defaults(document: Document, operation: Document) -> None:
+    """What a patch leaves out stays as it is: a default would promise something else."""
+    reference = operation["requestBody"]["content"]["application/json"]["schema"].get("$ref", "")
+    shape = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
+    for field in shape.get("properties", {}).values():
+        field.pop("default", None)
 
 
 def _retitle(operation: Document) -> None:

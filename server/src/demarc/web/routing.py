@@ -123,7 +123,8 @@ async def _run_once(
     """Run under an idempotency key: the first final answer is stored in the same transaction as what it made."""
     if not 1 <= len(key) <= _KEY_LENGTH:
         raise Invalid(f"Idempotency-Key has to be 1 to {_KEY_LENGTH} characters")
-    digest = hashlib.sha256(request.url.path.encode() + b"\0" + await request.body()).digest()
+    asked = f"{request.url.path}?{request.url.query}"
+    digest = hashlib.sha256(asked.encode() + b"\0" + await request.body()).digest()
 
     async def claimed(inner: Request) -> Response:
         tx = current_tx(inner)

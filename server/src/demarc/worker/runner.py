@@ -61,8 +61,10 @@ class JobRunner:
 
 
 def worth_a_retry(error: Exception) -> bool:
-    """A domain refusal stays a refusal; what is away, or unexpected, may be better next time."""
-    return isinstance(error, Unavailable) or not isinstance(error, DemarcError)
+    """A domain refusal stays a refusal; what is away, was outrun by another, or unexpected may be better next time."""
+    if not isinstance(error, DemarcError):
+        return True
+    return isinstance(error, Unavailable) or error.code == "CONCURRENT_CHANGE"
 
 
 def build_queue(database: Database, ports: Mapping[type, object]) -> PgQueuer:

@@ -109,11 +109,11 @@ async def preview_subscription(tx: Tx, subscription: Subscription, period: Month
 
 
 async def preview_run(
-    tx: Tx, period: Month, subscription: Subscription | None, *, after_id: int = 0, limit: int = BATCH
+    tx: Tx, period: Month, subscription: Subscription | None, *, skip: int = 0
 ) -> list[Preview]:
-    """What a run would bill, a batch at a time, in order of subscription."""
+    """What a run would bill, a hundred subscriptions at a time, in order of subscription."""
     check_begun(tx, period)
-    chosen = [subscription] if subscription else await _batch(tx, period, after_id, limit)
+    chosen = [subscription] if subscription else await _batch(tx, period, skip=skip)
     return [await preview_subscription(tx, one, period) for one in chosen]
 
 
@@ -124,7 +124,7 @@ async def start_run(tx: Tx, period: Month, subscription: Subscription | None) ->
         Invalid: the month has not begun.
     """
     check_begun(tx, period)
-    count = 1 if subscription else await count_billable(tx, **_bounds(tx, period))
+    count = 1 if subscription else await count_run(tx, period)
     run = await open_run(
         tx,
         month_on=period.first_day,
@@ -143,7 +143,7 @@ async def run_batch(tx: Tx, run: Run) -> Run:
     if run.subscription_id is not None:
         batch = [await get_subscription_by_id(tx, run.subscription_id)]
     else:
-        batch = await _batch(tx, period, run.after_subscription_id, BATCH)
+        batch = await _batch(tx, period, after_id=run.after_subscription_id)
     progress: dict[str, Any] = {
         "billed": run.billed,
         "unchanged": run.unchanged,
@@ -179,6 +179,11 @@ async def continue_run(work: Work, payload: ContinueRun) -> None:
             status = run.status
 
 
+async def count_run(tx: Tx, period: Month) -> int:
+    """How many subscriptions a run of the month looks at."""
+    return await count_billable(tx, **_bounds(tx, period))
+
+
 def check_begun(tx: Tx, period: Month) -> None:
     """Raises `Invalid` for a month that has not begun by the tenant's clock."""
     if period.first_day > today(tx):
@@ -203,8 +208,8 @@ async def _bill_one(tx: Tx, subscription: Subscription, period: Month, progress:
         progress["unchanged"] += 1
 
 
-async def _batch(tx: Tx, period: Month, after_id: int, limit: int) -> list[Subscription]:
-    return await list_billable(tx, **_bounds(tx, period), after_id=after_id, limit=limit)
+async def _batch(tx: Tx, period: Month, *, after_id: int = 0, skip: int = 0) -> list[Subscription]:
+    return await list_billable(tx, **_bounds(tx, period), after_id=after_id, skip=skip, limit=BATCH)
 
 
 def _bounds(tx: Tx, period: Month) -> dict[str, datetime]:

@@ -17,9 +17,9 @@ from typing import Any, TypeAlias, cast
 import pyrad.dictionary
 import pyrad.packet
 
-from demarc.adapters.coa.orders import SESSION_CONTEXT_NOT_FOUND, CoaOrder, CoaReply
 from demarc.kernel.errors import Misconfigured, invalid
 from demarc.kernel.logs import logger
+from demarc.modules.access.ports import SESSION_CONTEXT_NOT_FOUND, CoaOrder, CoaReply
 from demarc.modules.access.states import CoaKind, CoaOutcome
 
 _log = logger("coa")

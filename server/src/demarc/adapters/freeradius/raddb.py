@@ -36,11 +36,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from demarc.adapters.freeradius.spool_format import (
+    ACCEPT_FIELDS,
     ACCT_FIELDS,
     ACCT_FILE,
     AUTH_FIELDS,
     AUTH_FILE,
-    linelog_format,
+    line_expansion,
 )
 from demarc.adapters.processes.service_user import ServiceUser, service_user
 from demarc.kernel.errors import Misconfigured
@@ -66,6 +67,8 @@ _WEEK = 7 * 24 * 3600
 _SAFE_CHARACTERS = (
     " !#$%&()*+,-./0123456789:;<>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~"
 )
+_NAME_KEY = "%{Packet-Src-IP-Address} %{User-Name}"
+_LINE_KEY = "%{Packet-Src-IP-Address} %{request:Demarc-Mac} %{User-Name} %{request:Demarc-Circuit-Id}"
 _MAC_PATTERN = "[-:.]?".join(["([0-9a-f]{2})"] * 6)
 _RECALLED_REPLIES = (
     "Framed-IP-Address",
@@ -87,7 +90,6 @@ times the memory. A field is `-` when there is nothing."""
 
 _ABSENT_REPLIES = {
     "Framed-IP-Address": "0.0.0.0",  # noqa: S104  an attribute, nothing is bound
-    "Delegated-IPv6-Prefix": "::/0",
     "WISPr-Bandwidth-Max-Down": "0",
     "WISPr-Bandwidth-Max-Up": "0",
     "Acct-Interim-Interval": "0",
@@ -168,14 +170,17 @@ def render(config: RadiusConfig, status: StatusListener) -> dict[str, str]:
         "conninfo": _quoted(_conninfo(config)),
         "open_query": _quoted(_open_query()),
         "safe_characters": _SAFE_CHARACTERS,
+        "name_key": _NAME_KEY,
+        "line_key": _LINE_KEY,
         "mac_pattern": _MAC_PATTERN,
         "recalled_replies": _RECALLED_REPLIES,
         "row_expansion": "|".join(f"%{{%{{{name}}}:--}}" for name in RECALLED_ROW),
         "absent_replies": _ABSENT_REPLIES,
         "acct_file": ACCT_FILE,
         "auth_file": AUTH_FILE,
-        "acct_format": linelog_format(ACCT_FIELDS),
-        "auth_format": linelog_format(AUTH_FIELDS),
+        "acct_line": line_expansion(ACCT_FIELDS),
+        "auth_line": line_expansion(AUTH_FIELDS),
+        "accept_line": line_expansion(ACCEPT_FIELDS),
     }
     return {
         f"{NAME}.conf": _template(f"{NAME}.conf.j2", **values),

@@ -45,7 +45,9 @@ _KINDS = (
     ),
     (
         LineKind.SPOOL,
-        re.compile(r"(acct|auth)_(spool|separator)|rlm_linelog|Failed writing|No space left", re.IGNORECASE),
+        re.compile(
+            r"(acct|auth|accept)_(spool|separator)|rlm_linelog|Failed writing|No space left", re.IGNORECASE
+        ),
     ),
     (LineKind.DATABASE, re.compile(r"rlm_sql|sql_map|\(sql\)|_map\b", re.IGNORECASE)),
     (LineKind.ERROR, re.compile(r"\berror\b", re.IGNORECASE)),

@@ -35,7 +35,7 @@ class SpoolField:
 
     @property
     def format(self) -> str:
-        """The expansion as `linelog` gets it."""
+        """The expansion of the field as it is written."""
         return f"%{{urlquote:{self.expansion}}}" if self.quoted else self.expansion
 
 
@@ -80,10 +80,19 @@ AUTH_FIELDS = (
     ),  # 1 or 0; FreeRADIUS verified it
 )
 
+ACCEPT_FIELDS = tuple(
+    {
+        "reply": SpoolField("reply", "Access-Accept"),
+        "reason": SpoolField("reason", "%{control:Demarc-Reason}", quoted=True),
+    }.get(field.name, field)
+    for field in AUTH_FIELDS
+)
+"""`AUTH_FIELDS` of a log-in that was accepted: the same record with less to expand."""
+
 ACCT_FIELD_NAMES = tuple(field.name for field in ACCT_FIELDS)
 AUTH_FIELD_NAMES = tuple(field.name for field in AUTH_FIELDS)
 
 
-def linelog_format(fields: tuple[SpoolField, ...]) -> str:
-    """The value of `format` in a `linelog` section, as it stands inside double quotes."""
-    return "\t".join(field.format for field in fields)
+def line_expansion(fields: tuple[SpoolField, ...]) -> str:
+    """What FreeRADIUS expands to one record, as it stands inside double quotes in unlang."""
+    return r"\t".join(field.format for field in fields)

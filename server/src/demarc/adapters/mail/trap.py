@@ -52,7 +52,7 @@ class _Keeper:
 
 
 def _keep(maildir: Path, content: bytes) -> None:
-    box = mailbox.Maildir(maildir, create=True)
+    box = mailbox.Maildir(maildir, create=False)
     try:
         box.add(content)
     finally:
@@ -66,8 +66,8 @@ async def start_mail_trap(host: str, port: int, maildir: Path) -> asyncio.Server
         Misconfigured: the port is taken or not allowed, or the directory cannot be made.
     """
     try:
-        maildir.parent.mkdir(parents=True, exist_ok=True)
-        mailbox.Maildir(maildir, create=True).close()
+        for folder in ("tmp", "new", "cur"):
+            (maildir / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(f"the mail trap cannot keep mail in {maildir}: {error.strerror}") from error
     keeper, loop = _Keeper(maildir), asyncio.get_running_loop()

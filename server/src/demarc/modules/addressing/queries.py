@@ -9,11 +9,23 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, Integer, String, any_, bindparam, func, or_, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Integer,
+    String,
+    any_,
+    bindparam,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import INET
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
+from demarc.kernel.errors import NotFound, invalid
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -119,13 +131,22 @@ _OF_POOL = (
     & (ip_address.c.pool_id == bindparam("pool_id"))
     & or_(_STATUS.is_(None), ip_address.c.status == _STATUS)
 )
-_ADDRESSES = Query(
-    select(ip_address)
-    .where(_OF_POOL)
-    .order_by(ip_address.c.address)
-    .limit(bindparam("window_limit", type_=Integer))
-    .offset(bindparam("window_skip", type_=Integer))
-)
+
+
+def _addresses(order: ColumnElement[Any]) -> Query:
+    return Query(
+        select(ip_address)
+        .where(_OF_POOL)
+        .order_by(order)
+        .limit(bindparam("window_limit", type_=Integer))
+        .offset(bindparam("window_skip", type_=Integer))
+    )
+
+
+_ADDRESSES = {
+    "address": _addresses(ip_address.c.address.asc()),
+    "-address": _addresses(ip_address.c.address.desc()),
+}
 _ADDRESS_COUNT = Query(select(func.count()).select_from(ip_address).where(_OF_POOL))
 
 _HELD = Query(
@@ -149,14 +170,6 @@ _WHO_HAD = Query(
     )
     .order_by(ip_assignment.c.id.desc())
 )
-_HISTORY = Query(
-    select(ip_assignment)
-    .where(_HAD)
-    .order_by(ip_assignment.c.id.desc())
-    .limit(bindparam("window_limit", type_=Integer))
-    .offset(bindparam("window_skip", type_=Integer))
-)
-_HISTORY_COUNT = Query(select(func.count()).select_from(ip_assignment).where(_HAD))
 _EVER_ASSIGNED = Query(
     select(ip_assignment.c.id)
     .where(mine(ip_assignment), ip_assignment.c.pool_id == bindparam("pool_id"))
@@ -172,6 +185,14 @@ LISTING = Listing(
     },
     sorts={"created_at": ip_pool.c.created_at, "name": ip_pool.c.name, "network": ip_pool.c.network},
     default_sort="created_at",
+)
+
+
+ASSIGNMENTS = Listing(
+    ip_assignment,
+    filters={"address": ip_assignment.c.address == bindparam("address", type_=INET)},
+    sorts={"assigned_at": ip_assignment.c.assigned_at},
+    default_sort="-assigned_at",
 )
 
 
@@ -212,11 +233,23 @@ async def count_addresses(tx: Tx, pool_ids: Sequence[int]) -> dict[int, Utilisat
 
 
 async def list_addresses(
-    tx: Tx, pool_id: int, window: Window, *, status: AddressStatus | None = None
+    tx: Tx,
+    pool_id: int,
+    window: Window,
+    *,
+    status: AddressStatus | None = None,
+    sort: str | None = None,
 ) -> Page[Address]:
-    """Addresses of a pool, lowest first."""
+    """Addresses of a pool, lowest first, or highest first (`-address`).
+
+    Raises:
+        Invalid: the sort is not known.
+    """
+    query = _ADDRESSES.get(sort or "address")
+    if query is None:
+        raise invalid("sort", f"sort by one of {', '.join(_ADDRESSES)}")
     filters = {"pool_id": pool_id, "status": status.value if status else None}
-    rows = await tx.fetch(_ADDRESSES, Address, **filters, window_limit=window.limit, window_skip=window.skip)
+    rows = await tx.fetch(query, Address, **filters, window_limit=window.limit, window_skip=window.skip)
     return Page(rows, await tx.value(_ADDRESS_COUNT, **filters), window)
 
 
@@ -231,12 +264,11 @@ async def who_had(tx: Tx, address: IPv4Address | IPv6Address, at: datetime) -> A
     return await tx.find(_WHO_HAD, Assignment, address=address, at=at)
 
 
-async def list_assignments(tx: Tx, address: IPv4Address | IPv6Address, window: Window) -> Page[Assignment]:
-    """Everybody who had the address, newest first."""
-    rows = await tx.fetch(
-        _HISTORY, Assignment, address=address, window_limit=window.limit, window_skip=window.skip
-    )
-    return Page(rows, await tx.value(_HISTORY_COUNT, address=address), window)
+async def list_assignments(
+    tx: Tx, address: IPv4Address | IPv6Address, window: Window, *, sort: str | None = None
+) -> Page[Assignment]:
+    """Everybody who had the address, newest first, unless `sort` says otherwise (assigned_at)."""
+    return await ASSIGNMENTS.page(tx, Assignment, window, sort=sort, address=address)
 
 
 async def was_ever_used(tx: Tx, pool_id: int) -> bool:

@@ -16,7 +16,6 @@ from demarc.modules.dunning.inputs import MESSAGES, Action, NewCampaign
 from demarc.modules.dunning.models import dunning_campaign
 from demarc.modules.dunning.queries import Campaign, count_executions, get_campaign_to_change
 from demarc.modules.notifications.queries import find_wording
-from demarc.modules.notifications.rules import FALLBACK_LANGUAGE
 from demarc.modules.notifications.states import Channel
 
 ENTITY = "dunning_campaign"
@@ -48,7 +47,7 @@ async def _check_wording(tx: Tx, actions: tuple[Action, ...]) -> None:
         if action.type not in MESSAGES or action.template is None:
             continue
         channel = Channel(action.type.value)
-        if await find_wording(tx, channel, action.template, FALLBACK_LANGUAGE) is None:
+        if await find_wording(tx, channel, action.template) is None:
             raise invalid(
                 f"actions.{position}.template", f"there is no {channel.value} template {action.template!r}"
             )

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import msgspec
+
 from demarc.kernel.errors import Invalid, invalid
 from demarc.modules.customers.inputs import clean_tags
 from demarc.modules.customers.states import CustomerTier
@@ -23,6 +25,9 @@ DELAY_DAYS = range(3651)
 ACTIONS_MAX = 50
 URL_LENGTH = 2000
 REF_LENGTH = 50
+DATA_BYTES = 16_384
+_NUL = "\0"
+_NUL_IN_JSON = b"\\u0000"
 BIGGEST_MINOR = 2**53 - 1  # what every JSON reader keeps exact
 MESSAGES = frozenset({ActionType.EMAIL, ActionType.SMS})
 
@@ -45,6 +50,12 @@ def _clean_url(url: str) -> None:
         raise invalid("url", "must not hold credentials")
 
 
+def _clean_data(data: dict[str, Any]) -> None:
+    encoded = msgspec.json.encode(data)
+    if len(encoded) > DATA_BYTES or _NUL_IN_JSON in encoded:
+        raise invalid("data", f"has to be at most {DATA_BYTES} bytes of JSON without NUL characters")
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One step of a campaign, `delay_days` after the step before it.
@@ -61,6 +72,7 @@ class Action:
 
     def __post_init__(self) -> None:
         _within("delay_days", self.delay_days, DELAY_DAYS)
+        _clean_data(self.data)
         if self.type in MESSAGES:
             if self.template is None:
                 raise invalid("template", f"an action of type {self.type.value} needs one")
@@ -107,10 +119,10 @@ class NewCampaign:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name.strip())
-        if not 1 <= len(self.name) <= NAME_LENGTH:
-            raise invalid("name", f"has to be 1 to {NAME_LENGTH} characters")
-        if len(self.description) > DESCRIPTION_LENGTH:
-            raise invalid("description", f"has to be at most {DESCRIPTION_LENGTH} characters")
+        if not 1 <= len(self.name) <= NAME_LENGTH or _NUL in self.name:
+            raise invalid("name", f"has to be 1 to {NAME_LENGTH} characters without NUL")
+        if len(self.description) > DESCRIPTION_LENGTH or _NUL in self.description:
+            raise invalid("description", f"has to be at most {DESCRIPTION_LENGTH} characters without NUL")
         _within("trigger_after_days", self.trigger_after_days, TRIGGER_DAYS)
         _within("max_retries", self.max_retries, RETRIES)
         _within("retry_interval_days", self.retry_interval_days, RETRY_INTERVAL_DAYS)

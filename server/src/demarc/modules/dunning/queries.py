@@ -8,7 +8,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Integer, String, any_, bindparam, func, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Integer,
+    String,
+    any_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
@@ -21,7 +33,7 @@ from demarc.modules.dunning.inputs import Action, ExclusionRules
 from demarc.modules.dunning.models import dunning_action, dunning_campaign, dunning_execution
 from demarc.modules.dunning.states import RUNNING, ActionOutcome, ActionType, ExecutionStatus
 
-_STEPPING = (ExecutionStatus.PENDING.value, ExecutionStatus.IN_PROGRESS.value)
+_STEPPING = (ExecutionStatus.PENDING, ExecutionStatus.IN_PROGRESS)
 
 
 def _actions(stored: list[dict[str, Any]]) -> tuple[Action, ...]:
@@ -137,12 +149,20 @@ class CampaignCounts:
 
 
 _C, _E, _A = dunning_campaign.c, dunning_execution.c, dunning_action.c
+
+
+def _among(statuses: Collection[ExecutionStatus]) -> ColumnElement[bool]:
+    """The statuses as constants of the statement, so that the planner sees that a partial index fits."""
+    return _E.status.in_([literal_column(f"'{status.value}'") for status in statuses])
+
+
 _KEPT = mine(dunning_campaign) & _C.deleted_at.is_(None)
 _CAMPAIGN = select(dunning_campaign).where(_KEPT, _C.uid == bindparam("uid"))
 _CAMPAIGN_BY_UID = Query(_CAMPAIGN)
 _CAMPAIGN_SHARED = Query(_CAMPAIGN.with_for_update(read=True))
 _CAMPAIGN_LOCKED = Query(_CAMPAIGN.with_for_update())
 _CAMPAIGN_BY_ID = Query(select(dunning_campaign).where(mine(dunning_campaign), _C.id == bindparam("id")))
+_CAMPAIGN_ID = Query(select(_C.id).where(mine(dunning_campaign), _C.uid == bindparam("uid")))
 _ACTIVE_CAMPAIGNS = Query(
     select(dunning_campaign)
     .where(_KEPT, _C.is_active)
@@ -167,7 +187,7 @@ _EXECUTION_BY_ID_LOCKED = Query(_EXECUTION_OF_ID.with_for_update())
 _RUNNING_OF = select(dunning_execution).where(
     mine(dunning_execution),
     _E.subscription_id == bindparam("subscription_id", type_=BigInteger),
-    _E.status.in_([status.value for status in RUNNING]),
+    _among(RUNNING),
 )
 _RUNNING_OF_SUBSCRIPTION = Query(_RUNNING_OF)
 _RUNNING_OF_SUBSCRIPTION_LOCKED = Query(_RUNNING_OF.with_for_update())
@@ -175,7 +195,7 @@ _DUE = Query(
     select(dunning_execution)
     .where(
         mine(dunning_execution),
-        _E.status.in_(_STEPPING),
+        _among(_STEPPING),
         _E.next_action_at <= bindparam("now", type_=DateTime(timezone=True)),
     )
     .order_by(_E.next_action_at, _E.id)
@@ -190,12 +210,12 @@ _TAKEN_INVOICES = Query(
 _TAKEN_SUBSCRIPTIONS = Query(
     select(_E.subscription_id).where(
         mine(dunning_execution),
-        _E.status.in_([status.value for status in RUNNING]),
+        _among(RUNNING),
         _E.subscription_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
     )
 )
 _FATES = {
-    "running": _E.status.in_([status.value for status in RUNNING]),
+    "running": _among(RUNNING),
     "completed": _E.status == ExecutionStatus.COMPLETED.value,
     "canceled": _E.status == ExecutionStatus.CANCELED.value,
     "failed": _E.status == ExecutionStatus.FAILED.value,
@@ -244,9 +264,7 @@ CAMPAIGNS = Listing(
     filters={
         "kept": _C.deleted_at.is_(None) == bindparam("kept", type_=Boolean),
         "is_active": _C.is_active == bindparam("is_active", type_=Boolean),
-        "search": func.lower(_C.name).contains(
-            func.lower(bindparam("search", type_=String)), autoescape=False
-        ),
+        "search": func.strpos(func.lower(_C.name), func.lower(bindparam("search", type_=String))) > 0,
     },
     sorts={
         "rank": -_C.priority,
@@ -313,6 +331,12 @@ async def get_campaign_by_id(tx: Tx, campaign_id: int) -> Campaign:
     found = await tx.find(_CAMPAIGN_BY_ID, Campaign, id=campaign_id)
     if found is None:
         raise NotFound(f"no dunning campaign {campaign_id}")
+    return found
+
+
+async def find_campaign_id(tx: Tx, uid: UUID) -> int | None:
+    """The row of a campaign, deleted or not."""
+    found: int | None = await tx.value(_CAMPAIGN_ID, uid=uid)
     return found
 
 

@@ -24,6 +24,7 @@ from demarc.modules.audit.service import record
 from demarc.modules.identity.models import app_user, refresh_token
 from demarc.modules.identity.permissions import BY_ROLE
 from demarc.modules.identity.queries import (
+    RefreshEntry,
     RefreshToken,
     User,
     find_login,
@@ -169,19 +170,26 @@ async def refresh(database: Database, tokens: Tokens, *, token: str) -> TokenPai
     entry = await find_refresh_entry(database, _digest(token))
     if entry is None:
         raise refused
-    pair: TokenPair | None = None
+    try:
+        pair = await _trade(database, tokens, entry)
+    except Forbidden:  # the user has left, or the tenant is closed
+        pair = None
+    if pair is None:
+        raise refused
+    return pair
+
+
+async def _trade(database: Database, tokens: Tokens, entry: RefreshEntry) -> TokenPair | None:
+    """None when the token is expired or used; the user's sessions have ended then, and that is committed."""
     async with database.begin(entry.tenant_id, Actor(ActorKind.USER, "refresh", entry.user_id)) as tx:
         stored = await find_refresh_token(tx, entry.token_id)
         user = await find_user(tx, entry.user_id)
         if stored is None or user is None or stored.expires_at <= real_now() or stored.revoked_at is not None:
             await tx.execute(_REVOKE, user_id=entry.user_id, revoked_at=real_now())
-        else:
-            await tx.update(refresh_token, RefreshToken, {"id": stored.id}, revoked_at=real_now())
-            principal = Principal(user.id, user.email, tx.tenant.id, tx.tenant.slug, Role(user.role))
-            pair = await _open_session(tx, tokens, principal)
-    if pair is None:
-        raise refused
-    return pair
+            return None
+        await tx.update(refresh_token, RefreshToken, {"id": stored.id}, revoked_at=real_now())
+        principal = Principal(user.id, user.email, tx.tenant.id, tx.tenant.slug, Role(user.role))
+        return await _open_session(tx, tokens, principal)
 
 
 async def _open_session(tx: Tx, tokens: Tokens, principal: Principal) -> TokenPair:

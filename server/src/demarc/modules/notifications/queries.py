@@ -19,7 +19,7 @@ from demarc.kernel.sql import Query, mine
 from demarc.modules.notifications.errors import TemplateMissing
 from demarc.modules.notifications.inputs import clean_template_name
 from demarc.modules.notifications.models import notification, notification_template
-from demarc.modules.notifications.rules import Wording, languages
+from demarc.modules.notifications.rules import FALLBACK_LANGUAGE, Wording, languages
 from demarc.modules.notifications.shipped import find_shipped
 from demarc.modules.notifications.states import Channel
 
@@ -127,7 +127,9 @@ async def list_notifications_by_uid(tx: Tx, uids: Iterable[UUID]) -> list[Notifi
     return await tx.fetch(_OF_UIDS, Notification, uids=list(uids))
 
 
-async def find_wording(tx: Tx, channel: Channel, name: str, language: str) -> Wording | None:
+async def find_wording(
+    tx: Tx, channel: Channel, name: str, language: str = FALLBACK_LANGUAGE
+) -> Wording | None:
     """The tenant's own wording before the shipped one, the customer's language before English."""
     clean_template_name(name)
     for tag in languages(language):

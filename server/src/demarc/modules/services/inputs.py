@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-
-import msgspec
 
 from demarc.kernel.errors import Invalid, invalid
 from demarc.modules.catalog.inputs import bits_per_second
@@ -17,6 +16,9 @@ ADDRESS_LENGTH = 500
 REASON_LENGTH = 500
 CONFIG_BYTES = 16_384
 VLAN_IDS = range(1, 4095)  # IEEE 802.1Q: 0 and 4095 are reserved
+_NUL = re.compile(
+    rb"(?<!\\)(?:\\\\)*\\u0000"
+)  # PostgreSQL's text has no NUL; a written-out backslash is fine
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -38,10 +40,13 @@ def clean_config(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         Invalid: too large, or `bandwidth_down_mbps`, `bandwidth_up_mbps` or `vlan_id` is not acceptable.
     """
-    encoded = msgspec.json.encode(config)
+    try:
+        encoded = json.dumps(config, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        raise invalid("service_config", "holds a number or character that JSON does not know") from None
     if len(encoded) > CONFIG_BYTES:
         raise invalid("service_config", f"has to be at most {CONFIG_BYTES} bytes of JSON")
-    if b"\\u0000" in encoded:
+    if _NUL.search(encoded):
         raise invalid("service_config", "has a NUL character in it, which cannot be stored")
     for key in ("bandwidth_down_mbps", "bandwidth_up_mbps"):
         if config.get(key) is not None:

@@ -123,6 +123,7 @@ _LIST_BILLABLE = Query(
     .where(*_BILLABLE, subscription.c.id > bindparam("after_id", type_=BigInteger))
     .order_by(subscription.c.id)
     .limit(bindparam("limit", type_=BigInteger))
+    .offset(bindparam("skip", type_=BigInteger))
 )
 
 
@@ -132,9 +133,9 @@ async def count_billable(tx: Tx, *, running_at: datetime, started_before: dateti
 
 
 async def list_billable(
-    tx: Tx, *, running_at: datetime, started_before: datetime, after_id: int, limit: int
+    tx: Tx, *, running_at: datetime, started_before: datetime, after_id: int, limit: int, skip: int = 0
 ) -> list[Subscription]:
-    """Subscriptions that ran for some time between the two moments, in order of id, from `after_id` on."""
+    """Subscriptions that ran for some time between the two moments, in order of id, behind `after_id`."""
     return await tx.fetch(
         _LIST_BILLABLE,
         Subscription,
@@ -142,4 +143,5 @@ async def list_billable(
         started_before=started_before,
         after_id=after_id,
         limit=limit,
+        skip=skip,
     )

@@ -20,3 +20,8 @@ def paragraphs(text: str) -> Markup:
     """Blank lines part paragraphs."""
     parts = (part.strip() for part in text.split("\n\n"))
     return Markup("\n").join(Markup("<p>{}</p>").format(words(part)) for part in parts if part)
+
+
+def breakable(path: str) -> Markup:
+    """A path that may be broken after each slash."""
+    return Markup("/<wbr>").join(path.split("/"))

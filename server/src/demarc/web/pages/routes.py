@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from demarc.web.pages.prose import paragraphs, words
+from demarc.web.pages.prose import breakable, paragraphs, words
 from demarc.web.pages.reference import Reference, read_document
 from demarc.web.pages.start import look_around
 from demarc.web.routing import PlatformDep
@@ -26,6 +26,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.globals["version"] = version("demarc")
+_TEMPLATES.filters["breakable"] = breakable
 _TEMPLATES.filters["paragraphs"] = paragraphs
 _TEMPLATES.filters["words"] = words
 _HEADERS = {

@@ -49,6 +49,7 @@ class Place:
     logins: tuple[SandboxLogin, ...]
     tries: tuple[Try, ...]
     radius: str | None
+    keeps_mail: bool
 
 
 async def look_around(platform: Platform, base: str) -> Place:
@@ -64,6 +65,7 @@ async def look_around(platform: Platform, base: str) -> Place:
         logins=platform.sandbox_logins,
         tries=_tries(base, login) if login else (),
         radius=f"{settings.radius_host}:{settings.radius_auth_port}" if "radius" in found.checks else None,
+        keeps_mail="mail-trap" in found.checks,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, Interval, bindparam, select, text
+from sqlalchemy import ARRAY, BigInteger, BindParameter, DateTime, Interval, bindparam, select, text
 
 from demarc.kernel.clock import real_now
 from demarc.kernel.crypto import MasterKey
@@ -49,42 +49,57 @@ _NOT_ORDERED_LATELY = """
            AND (o.outcome = 'pending' OR o.requested_at > :asked_after
                 OR (o.outcome = 'gone' AND s.updated_at <= o.answered_at + :clock_offset)))
 """
-_PARAMETERS = (
-    bindparam("subscriber_ids", type_=ARRAY(BigInteger)),
-    bindparam("asked_after", type_=DateTime(timezone=True)),
-    bindparam("clock_offset", type_=Interval),
-)
-_UNWANTED = Query(
-    text(f"""
-    SELECT s.*
-      FROM radius_session s
-      LEFT JOIN aaa_login l ON l.tenant_id = s.tenant_id AND l.subscriber_id = s.subscriber_id
-     WHERE s.tenant_id = :tenant_id
-       AND (:subscriber_ids IS NULL OR s.subscriber_id = ANY (:subscriber_ids))
-       AND (l.subscriber_id IS NULL OR l.decision = 'reject' OR l.expires_at <= :now)
-       AND {_NOT_ORDERED_LATELY}
-    """).bindparams(  # noqa: S608 - the part set in is a constant
-        *_PARAMETERS, bindparam("now", type_=DateTime(timezone=True))
+_ASKED_AFTER = bindparam("asked_after", type_=DateTime(timezone=True))
+_CLOCK_OFFSET = bindparam("clock_offset", type_=Interval)
+_NOW = bindparam("now", type_=DateTime(timezone=True))
+_IDS = bindparam("subscriber_ids", type_=ARRAY(BigInteger))
+
+
+def _unwanted(asked_about: str, *parameters: BindParameter[Any]) -> Query:
+    """Sessions of those who may not log on any more."""
+    return Query(
+        text(f"""
+        SELECT s.*
+          FROM radius_session s
+          LEFT JOIN aaa_login l ON l.tenant_id = s.tenant_id AND l.subscriber_id = s.subscriber_id
+         WHERE s.tenant_id = :tenant_id AND {asked_about}
+           AND (l.subscriber_id IS NULL OR l.decision = 'reject' OR l.expires_at <= :now)
+           AND {_NOT_ORDERED_LATELY}
+        """).bindparams(_ASKED_AFTER, _CLOCK_OFFSET, _NOW, *parameters)  # noqa: S608 - only constants are set in
     )
-)
-# The device that was on line first stays. A device that dialled again is one device; without Calling-Station-Id each
-# session counts as a device of its own, as at log-in.
-_OVER_LIMIT = Query(
-    text(f"""
-    SELECT s.*
-      FROM (SELECT id, subscriber_limit, dense_rank() OVER (PARTITION BY subscriber_id ORDER BY since, device) AS place
-              FROM (SELECT r.id, r.subscriber_id, l.session_limit AS subscriber_limit, d.device,
-                           min(r.started_at) OVER (PARTITION BY r.subscriber_id, d.device) AS since
-                      FROM radius_session r
-                      JOIN aaa_login l ON l.tenant_id = r.tenant_id AND l.subscriber_id = r.subscriber_id
-                     CROSS JOIN LATERAL (SELECT coalesce(nullif(r.calling_station_id, ''), r.id::text) AS device) d
-                     WHERE r.tenant_id = :tenant_id AND l.session_limit > 0
-                       AND (:subscriber_ids IS NULL OR r.subscriber_id = ANY (:subscriber_ids))) devices) ranked
-      JOIN radius_session s ON s.tenant_id = :tenant_id AND s.id = ranked.id
-     WHERE ranked.place > ranked.subscriber_limit
-       AND {_NOT_ORDERED_LATELY}
-    """).bindparams(*_PARAMETERS)  # noqa: S608 - likewise
-)
+
+
+def _over_limit(asked_about: str, *parameters: BindParameter[Any]) -> Query:
+    """Sessions of devices beyond the limit.
+
+    The device that was on line first stays. A device that dialled again is one device; without Calling-Station-Id each
+    session counts as a device of its own, as at log-in.
+    """
+    return Query(
+        text(f"""
+        WITH device_session AS (
+            SELECT s.id, s.subscriber_id, l.session_limit, d.device,
+                   min(s.started_at) OVER (PARTITION BY s.subscriber_id, d.device) AS since
+              FROM radius_session s
+              JOIN aaa_login l ON l.tenant_id = s.tenant_id AND l.subscriber_id = s.subscriber_id
+             CROSS JOIN LATERAL (SELECT coalesce(nullif(s.calling_station_id, ''), s.id::text) AS device) d
+             WHERE s.tenant_id = :tenant_id AND l.session_limit > 0 AND {asked_about}
+        ), ranked AS (
+            SELECT id, session_limit, dense_rank() OVER (PARTITION BY subscriber_id ORDER BY since, device) AS place
+              FROM device_session
+        )
+        SELECT s.*
+          FROM ranked
+          JOIN radius_session s ON s.tenant_id = :tenant_id AND s.id = ranked.id
+         WHERE ranked.place > ranked.session_limit AND {_NOT_ORDERED_LATELY}
+        """).bindparams(_ASKED_AFTER, _CLOCK_OFFSET, *parameters)  # noqa: S608 - only constants are set in
+    )
+
+
+# Two statements each: with "no ids or one of them" in one, the planner would never use the index.
+_SOME = ("s.subscriber_id = ANY (:subscriber_ids)", _IDS)
+_UNWANTED, _UNWANTED_OF = _unwanted("true"), _unwanted(*_SOME)
+_OVER_LIMIT, _OVER_LIMIT_OF = _over_limit("true"), _over_limit(*_SOME)
 
 
 async def disconnect_sessions(tx: Tx, *, subscriber_id: int, reason: str) -> int:
@@ -115,16 +130,19 @@ async def enforce_access(tx: Tx, subscriber_ids: Sequence[int] | None = None) ->
         How many Disconnects were ordered.
     """
     values: dict[str, Any] = {
-        "subscriber_ids": None if subscriber_ids is None else list(subscriber_ids),
         "asked_after": real_now() - ASK_AGAIN_AFTER,
         "clock_offset": tx.tenant.clock_offset,
     }
-    unwanted = await tx.fetch(_UNWANTED, Session, **values, now=tx.now)
+    refused, crowded = _UNWANTED, _OVER_LIMIT
+    if subscriber_ids is not None:
+        refused, crowded = _UNWANTED_OF, _OVER_LIMIT_OF
+        values["subscriber_ids"] = list(subscriber_ids)
+    unwanted = await tx.fetch(refused, Session, **values, now=tx.now)
     for session in unwanted:
         await _order_disconnect(tx, session, "log-in is refused by now")
     over_limit = [
         session
-        for session in await tx.fetch(_OVER_LIMIT, Session, **values)
+        for session in await tx.fetch(crowded, Session, **values)
         if session.id not in {other.id for other in unwanted}
     ]
     for session in over_limit:

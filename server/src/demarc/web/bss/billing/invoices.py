@@ -8,10 +8,9 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound, invalid
-from demarc.kernel.money import exponent
+from demarc.kernel.errors import invalid
 from demarc.modules.billing.inputs import NewInvoice, NewLine
-from demarc.modules.billing.queries import find_usage_invoice, get_invoice, list_invoices
+from demarc.modules.billing.queries import get_invoice, list_invoices
 from demarc.modules.billing.rules import Month
 from demarc.modules.billing.service import create_invoice, invoice_usage, void_invoice
 from demarc.modules.billing.states import InvoiceStatus
@@ -29,7 +28,7 @@ from demarc.web.bss.billing.schemas import (
     report_period,
 )
 from demarc.web.bss.parameters import SortParam, WindowDep, counts
-from demarc.web.bss.references import customer_filter, subscription_filter
+from demarc.web.bss.references import customer_key, subscription_key
 from demarc.web.routing import ApiRouter, TxDep
 
 router = ApiRouter(prefix="/api/billing/invoices", tag="invoices")
@@ -50,3 +49,90 @@ async def create(body: InvoiceIn, tx: TxDep, response: Response) -> InvoiceOut:
         return await one_invoice_out(tx, made)
     made = await create_invoice(tx, await _new_invoice(tx, body, body.line_items or [], subscription))
     return await one_invoice_out(tx, made)
+
+
+@router.on("GET", "", permission="billing.read")
+async def list_(
+    tx: TxDep,
+    window: WindowDep,
+    status: InvoiceStatus | None = None,
+    customer_id: UUID | None = None,
+    subscription_id: Annotated[str | None, Query(max_length=50)] = None,
+    overdue: Annotated[
+        bool | None, Query(description="past its due date and not paid, by the tenant's calendar")
+    ] = None,
+    sort: SortParam = None,
+) -> InvoiceList:
+    """Invoices in the order they were issued, unless `sort` says otherwise (created_at, due_date, issue_date, total_amount)."""
+    page = await list_invoices(
+        tx,
+        window,
+        sort=sort,
+        status=status,
+        customer_id=await customer_key(tx, customer_id),
+        subscription_id=await subscription_key(tx, subscription_id),
+        overdue=overdue,
+    )
+    return InvoiceList(invoices=await invoices_out(tx, page.rows), **counts(page))
+
+
+@router.on("GET", "/{invoice_id}", permission="billing.read", problem=(404,))
+async def get(invoice_id: str, tx: TxDep) -> InvoiceOut:
+    """One invoice."""
+    return await one_invoice_out(tx, await get_invoice(tx, invoice_id))
+
+
+@router.on("POST", "/{invoice_id}/void", permission="billing.write", problem=(404, 409))
+async def void(invoice_id: str, body: VoidIn, tx: TxDep) -> InvoiceOut:
+    """Take an unpaid invoice back: its payments become credit again, its usage unbilled."""
+    return await one_invoice_out(tx, await void_invoice(tx, invoice_id, reason=body.reason))
+
+
+def _needed(subscription: Subscription | None) -> Subscription:
+    if subscription is None:
+        raise invalid("subscription_id", "is needed to bill a usage report")
+    return subscription
+
+
+def _span_of(tx: Tx, body: InvoiceIn, items: dict[str, UsageTotalsIn]) -> Span:
+    """The report's own period, else the period of the request, else the month of the due date."""
+    period = report_period(items)
+    if period is not None:
+        return Span(*period)
+    if body.period_start is not None and body.period_end is not None:
+        return span(body.period_start, body.period_end)
+    month = Month.of(body.due_date)
+    return Span(month.starts_at(tx.tenant.time_zone), month.ends_at(tx.tenant.time_zone))
+
+
+async def _new_invoice(
+    tx: Tx, body: InvoiceIn, items: list[LineIn], subscription: Subscription | None
+) -> NewInvoice:
+    currency = body.currency or (subscription.currency if subscription else tx.tenant.currency)
+    lines = tuple(item.to_line(currency) for item in items) or (_only_line(body),)
+    subtotal = sum(line.amount_minor for line in lines)
+    if body.amount not in (None, subtotal):
+        raise invalid("amount", f"is {body.amount}, but the line items sum to {subtotal}")
+    return NewInvoice(
+        customer_id=await _customer_id(tx, body, subscription),
+        subscription_id=subscription.id if subscription else None,
+        currency=body.currency,
+        lines=lines,
+        due_on=body.due_date,
+        period_start=body.period_start,
+        period_end=body.period_end,
+    )
+
+
+def _only_line(body: InvoiceIn) -> NewLine:
+    if body.amount is None:
+        raise invalid("amount", "an invoice needs an amount or line_items")
+    return NewLine(body.description, body.amount)
+
+
+async def _customer_id(tx: Tx, body: InvoiceIn, subscription: Subscription | None) -> int:
+    if body.customer_id is not None:
+        return (await get_customer(tx, body.customer_id)).id
+    if subscription is None:
+        raise invalid("subscription_id", "name a subscription_id or a customer_id")
+    return subscription.customer_id

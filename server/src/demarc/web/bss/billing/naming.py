@@ -21,7 +21,9 @@ from demarc.web.bss.billing.schemas import AllocationOut, InvoiceOut, PaymentOut
 
 async def invoices_out(tx: Tx, rows: Sequence[Invoice]) -> list[InvoiceOut]:
     customers = await uids_of(tx, {row.customer_id for row in rows})
-    subscriptions = await refs_of(tx, {row.subscription_id for row in rows if row.subscription_id is not None})
+    subscriptions = await refs_of(
+        tx, {row.subscription_id for row in rows if row.subscription_id is not None}
+    )
     lines = await list_invoice_lines(tx, [row.id for row in rows])
     return [
         invoice_out(

@@ -23,7 +23,7 @@ LINES_MAX = 500
 
 
 class LineIn(BaseModel):
-    """One line: its `amount`, or `unit_price` (major units) × quantity × proration_factor, rounded half up once."""
+    """One line: its `amount`, or `unit_price` (major units) by quantity by proration_factor, rounded half up once."""
 
     description: str = Field(min_length=1, max_length=500, examples=["Fiber Internet 100 Mbps, October"])
     amount: Amount | None = Field(None, examples=[7999])
@@ -49,7 +49,9 @@ class LineIn(BaseModel):
             return self.amount or 0
         computed = round_to_minor(self.unit_price * self.quantity * self.proration_factor, currency)
         if self.amount not in (None, computed):
-            raise invalid("line_items", f"{self.description}: amount is {self.amount}, the prices give {computed}")
+            raise invalid(
+                "line_items", f"{self.description}: amount is {self.amount}, the prices give {computed}"
+            )
         return computed
 
     @model_validator(mode="after")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Body, Query
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
-from demarc.kernel.paging import Page
 from demarc.modules.billing import queries as invoices
 from demarc.modules.customers import queries as customers
 from demarc.modules.dunning.queries import (
@@ -17,6 +15,7 @@ from demarc.modules.dunning.queries import (
     campaign_uids_of,
     count_campaigns,
     count_executions,
+    find_campaign_id,
     get_campaign,
     get_execution,
     list_actions,
@@ -54,6 +53,7 @@ from demarc.web.bss.dunning.schemas import (
     step_out,
 )
 from demarc.web.bss.parameters import SortParam, WindowDep, counts
+from demarc.web.bss.references import NOTHING, customer_key, subscription_key
 from demarc.web.routing import ApiRouter, TxDep
 
 router = ApiRouter(prefix="/api/billing/dunning", tag="dunning")
@@ -143,27 +143,34 @@ async def list_running(
     sort: SortParam = None,
 ) -> ExecutionList:
     """Executions, newest first, unless `sort` says otherwise (started_at, next_action_at, outstanding_amount)."""
-    try:
-        filters = await _row_ids(tx, campaign_id, subscription_id, customer_id, invoice_id)
-    except NotFound:
-        return ExecutionList(executions=[], **counts(Page([], 0, window)))
-    page = await list_executions(tx, window, sort=sort, status=status, **filters)
+    page = await list_executions(
+        tx,
+        window,
+        sort=sort,
+        status=status,
+        campaign_id=await _campaign_key(tx, campaign_id),
+        subscription_id=await subscription_key(tx, subscription_id),
+        customer_id=await customer_key(tx, customer_id),
+        invoice_id=await _invoice_key(tx, invoice_id),
+    )
     known_as = await _references(tx, page.rows)
     return ExecutionList(executions=[execution_out(row, known_as) for row in page.rows], **counts(page))
 
 
-async def _row_ids(
-    tx: Tx, campaign: UUID | None, subscription: str | None, customer: UUID | None, invoice: str | None
-) -> dict[str, Any]:
-    """The filters as ids of rows; raises `NotFound` for one that no row matches."""
-    return {
-        "campaign_id": (await get_campaign(tx, campaign)).id if campaign else None,
-        "subscription_id": (await subscriptions.get_subscription(tx, subscription)).id
-        if subscription
-        else None,
-        "customer_id": (await customers.get_customer(tx, customer)).id if customer else None,
-        "invoice_id": (await invoices.get_invoice(tx, invoice)).id if invoice else None,
-    }
+async def _campaign_key(tx: Tx, uid: UUID | None) -> int | None:
+    """None when no campaign is asked for; one that was deleted still has its executions."""
+    if uid is None:
+        return None
+    found = await find_campaign_id(tx, uid)
+    return NOTHING if found is None else found
+
+
+async def _invoice_key(tx: Tx, ref: str | None) -> int | None:
+    """None when no invoice is asked for."""
+    if ref is None:
+        return None
+    found = await invoices.find_invoice(tx, ref)
+    return NOTHING if found is None else found.id
 
 
 @router.on("GET", "/executions/{execution_id}", permission="dunning.read", problem=(404,))

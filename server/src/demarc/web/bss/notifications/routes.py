@@ -7,13 +7,12 @@ from uuid import UUID
 
 from fastapi import Query
 
-from demarc.kernel.errors import NotFound
-from demarc.kernel.paging import Page
-from demarc.modules.customers.queries import get_customer, uids_of
+from demarc.modules.customers.queries import uids_of
 from demarc.modules.notifications.queries import get_notification, list_notifications
 from demarc.modules.notifications.states import Channel, NotificationStatus
 from demarc.web.bss.notifications.schemas import NotificationList, NotificationOut, notification_out
 from demarc.web.bss.parameters import SortParam, WindowDep, counts
+from demarc.web.bss.references import customer_key
 from demarc.web.routing import ApiRouter, TxDep
 
 router = ApiRouter(prefix="/api/notifications", tag="notifications")
@@ -30,10 +29,7 @@ async def list_(
     sort: SortParam = None,
 ) -> NotificationList:
     """Messages, newest first, unless `sort` says otherwise (created_at, sent_at)."""
-    try:
-        customer = None if customer_id is None else (await get_customer(tx, customer_id)).id
-    except NotFound:
-        return NotificationList(notifications=[], **counts(Page([], 0, window)))
+    customer = await customer_key(tx, customer_id)
     page = await list_notifications(
         tx, window, sort=sort, customer_id=customer, channel=channel, status=status, template=template
     )

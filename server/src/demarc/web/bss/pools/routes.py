@@ -85,22 +85,30 @@ async def delete(pool_id: UUID, tx: TxDep) -> PoolOut:
 
 @router.on("GET", "/{pool_id}/addresses", permission="addressing.read", problem=(404,))
 async def list_of_pool(
-    pool_id: UUID, tx: TxDep, window: WindowDep, status: AddressStatus | None = None
+    pool_id: UUID,
+    tx: TxDep,
+    window: WindowDep,
+    status: AddressStatus | None = None,
+    sort: SortParam = None,
 ) -> AddressList:
-    """Addresses of the pool, lowest first."""
+    """Addresses of the pool, lowest first, unless `sort` says otherwise (address)."""
     pool = await get_pool(tx, pool_id)
-    page = await list_addresses(tx, pool.id, window, status=status)
+    page = await list_addresses(tx, pool.id, window, status=status, sort=sort)
     holders = await uids_of(tx, [row.subscriber_id for row in page.rows if row.subscriber_id is not None])
     return AddressList(addresses=[address_out(row, holders) for row in page.rows], **counts(page))
 
 
 @addresses.on("GET", "/{address}/history", permission="addressing.read")
 async def history(
-    address: IPv4Address, tx: TxDep, window: WindowDep, at: ApiDatetime | None = None
+    address: IPv4Address,
+    tx: TxDep,
+    window: WindowDep,
+    at: ApiDatetime | None = None,
+    sort: SortParam = None,
 ) -> AddressHistoryOut:
-    """Who had this address; with `at`, at that moment."""
+    """Who had this address, newest first, unless `sort` says otherwise (assigned_at); with `at`, at that moment."""
     if at is None:
-        page = await list_assignments(tx, address, window)
+        page = await list_assignments(tx, address, window, sort=sort)
     else:
         holder = await who_had(tx, address, at)
         page = Page([holder] if holder else [], 1 if holder else 0, window)

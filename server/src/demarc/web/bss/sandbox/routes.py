@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 from demarc.adapters.mail.trap import list_messages
 from demarc.kernel.db import Tx
@@ -39,13 +40,17 @@ async def advance(body: AdvanceIn, tx: TxDep) -> ClockOut:
 
 
 @router.on("GET", "/mail", permission="notifications.read")
-async def mail(tx: TxDep, platform: PlatformDep, window: WindowDep) -> MailList:
+async def mail(
+    tx: TxDep, platform: PlatformDep, window: WindowDep, sort: Literal["sent_at", "-sent_at"] = "-sent_at"
+) -> MailList:
     """E-mail that arrived in the sandbox's trap, newest first: this tenant's only, of the newest thousand of all."""
     _sandbox_only(tx)
     trapped = await asyncio.to_thread(list_messages, platform.settings.data_dir.absolute() / "mail")
     uids = {uid for one in trapped if (uid := notification_uid(one.message_id)) is not None}
     ours = {message_id(one.uid, tx.tenant.slug): one for one in await list_notifications_by_uid(tx, uids)}
     found = [mail_out(one, ours[one.message_id]) for one in trapped if one.message_id in ours]
+    if sort == "sent_at":
+        found.reverse()
     return MailList(
         messages=found[window.skip : window.skip + window.limit],
         total=len(found),

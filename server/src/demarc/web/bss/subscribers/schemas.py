@@ -38,7 +38,7 @@ class FirstStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
-class BandwidthProfile(BaseModel):
+class SubscriberSpeeds(BaseModel):
     """Speeds in Mbit/s, over those of the service."""
 
     download_mbps: float = Field(gt=0, le=MEGABITS_MAX, allow_inf_nan=False, examples=[200])
@@ -73,7 +73,7 @@ class SubscriberIn(BaseModel):
     )
     service_type: str | None = Field(None, min_length=1, max_length=40, examples=["fiber_internet"])
     status: FirstStatus = FirstStatus.ACTIVE
-    bandwidth_profile: BandwidthProfile | None = None
+    bandwidth_profile: SubscriberSpeeds | None = None
     allocate_ip: bool | None = Field(None, description="a fixed address out of a pool")
     ip_pool_name: str | None = Field(
         None, min_length=1, max_length=100, examples=["residential_pool_1"], description=_POOL_NAME
@@ -113,7 +113,7 @@ class SubscriberIn(BaseModel):
 class SubscriberPatch(BaseModel):
     """The fields to change; what is left out stays. `bandwidth_profile` null: the speeds of the service again."""
 
-    bandwidth_profile: BandwidthProfile | None = None
+    bandwidth_profile: SubscriberSpeeds | None = None
     allocate_ip: bool | None = Field(None, description="true: a fixed address; false: none any more")
     ip_pool_name: str | None = Field(None, min_length=1, max_length=100, description=_POOL_NAME)
     mac: str | None = Field(None, max_length=32)
@@ -182,7 +182,7 @@ class SubscriberOut(BaseModel):
     customer_id: UUID
     service_id: UUID
     static_ipv4: IPv4Address | None
-    bandwidth_profile: BandwidthProfile
+    bandwidth_profile: SubscriberSpeeds
     radius_created: bool = Field(description="FreeRADIUS knows the subscriber")
     access: AccessOut | None
     mac: str | None
@@ -270,15 +270,12 @@ def _shown_status(row: Subscriber, login: Login | None) -> SubscriberStatus:
     return SubscriberStatus(row.status)
 
 
-def _speeds(row: Subscriber, login: Login | None) -> BandwidthProfile:
+def _speeds(row: Subscriber, login: Login | None) -> SubscriberSpeeds:
     down = row.download_bps or (login.download_bps if login else None) or 0
     up = row.upload_bps or (login.upload_bps if login else None) or 0
-    return BandwidthProfile.model_construct(download_mbps=_megabits(down), upload_mbps=_megabits(up))
-
-
-def _megabits(bps: int) -> float:
-    """Whole numbers stay whole, as in the documents' examples."""
-    return bps // BITS_PER_MEGABIT if bps % BITS_PER_MEGABIT == 0 else bps / BITS_PER_MEGABIT
+    return SubscriberSpeeds.model_construct(
+        download_mbps=down / BITS_PER_MEGABIT, upload_mbps=up / BITS_PER_MEGABIT
+    )
 
 
 def _last_login(attempt: LoginAttempt | None) -> LastLogin | None:

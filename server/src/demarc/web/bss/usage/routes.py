@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo
 from fastapi import Query, Request, Response
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import Conflict, NotFound, invalid
+from demarc.kernel.errors import Conflict, invalid
 from demarc.modules.billing.queries import find_invoice, get_invoice
 from demarc.modules.billing.states import InvoiceStatus
-from demarc.modules.customers.queries import get_customer
-from demarc.modules.subscriptions.queries import find_subscription, get_subscription
+from demarc.modules.subscriptions.queries import get_subscription
 from demarc.modules.usage.inputs import OnError, Span, span
 from demarc.modules.usage.queries import (
     TypeTotal,
@@ -30,6 +29,7 @@ from demarc.modules.usage.queries import (
 from demarc.modules.usage.service import mark_billed
 from demarc.modules.usage.states import BilledStatus
 from demarc.web.bss.parameters import ApiDatetime, SortParam, WindowDep, counts
+from demarc.web.bss.references import NOTHING, customer_key, subscription_key
 from demarc.web.bss.usage.schemas import (
     BULK_BODY,
     RECORD_BODY,
@@ -120,8 +120,7 @@ async def list_(
     sort: SortParam = None,
 ) -> Response:
     """Records in the order they came, unless `sort` says otherwise (created_at, period_start, quantity)."""
-    owners = await _owner_filters(tx, subscription_id, customer_id, invoice_id)
-    bounds = _bounds(period_start, period_end)
+    invoice = await find_invoice(tx, invoice_id) if invoice_id is not None else None
     page = await list_usage_records(
         tx,
         window,
@@ -129,8 +128,10 @@ async def list_(
         usage_type=usage_type,
         billed_status=billed_status,
         source_system=source_system,
-        **owners,
-        **bounds,
+        subscription_id=await subscription_key(tx, subscription_id),
+        customer_id=await customer_key(tx, customer_id),
+        invoice_id=None if invoice_id is None else invoice.id if invoice else NOTHING,
+        **_bounds(period_start, period_end),
     )
     return answer({"records": [record_wire(row) for row in page.rows], **counts(page)})
 
@@ -241,36 +242,12 @@ async def bill(record_id: UUID, body: MarkBilledIn, tx: TxDep) -> Response:
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(2999, 12, 31, tzinfo=UTC)
-_NOBODY = 0
 
 
 def _bounds(start: datetime | None, end: datetime | None) -> dict[str, datetime]:
     bounds = span(start or _FIRST, end or _LAST)
     given = (("period_start", start, bounds.start), ("period_end", end, bounds.end))
     return {name: bound for name, asked, bound in given if asked is not None}
-
-
-async def _owner_filters(
-    tx: Tx, subscription_ref: str | None, customer_uid: UUID | None, invoice_ref: str | None
-) -> dict[str, int]:
-    """References as the ids that the list filters by; an unknown one is nobody's, so that the list is empty."""
-    filters = {}
-    if subscription_ref is not None:
-        subscription = await find_subscription(tx, subscription_ref)
-        filters["subscription_id"] = subscription.id if subscription else _NOBODY
-    if customer_uid is not None:
-        filters["customer_id"] = await _customer_id(tx, customer_uid)
-    if invoice_ref is not None:
-        invoice = await find_invoice(tx, invoice_ref)
-        filters["invoice_id"] = invoice.id if invoice else _NOBODY
-    return filters
-
-
-async def _customer_id(tx: Tx, uid: UUID) -> int:
-    try:
-        return (await get_customer(tx, uid)).id
-    except NotFound:
-        return _NOBODY
 
 
 async def _subscription_id(tx: Tx, ref: str | None) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -82,6 +82,7 @@ class _RawBulkBody(msgspec.Struct, gc=False):
     records: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=BULK_MAX)]
 
 
+M = TypeVar("M", UsageIn, UsageBulkIn)
 _RECORD = msgspec.json.Decoder(NewUsage)
 _BULK = msgspec.json.Decoder(BulkBody)
 _RAW_BULK = msgspec.json.Decoder(_RawBulkBody)
@@ -187,7 +188,7 @@ def _reject_wire(refusal: Refusal) -> RejectWire:
     return RejectWire(refusal.index, error.code, error.message, details)
 
 
-def _explain[M: (UsageIn, UsageBulkIn)](model: type[M], body: bytes) -> M:
+def _explain(model: type[M], body: bytes) -> M:
     try:
         plain = _PLAIN.decode(body)
     except _UNREADABLE:
@@ -195,6 +196,9 @@ def _explain[M: (UsageIn, UsageBulkIn)](model: type[M], body: bytes) -> M:
     try:
         return model.model_validate(plain)
     except ValidationError as error:
-        raise RequestValidationError(
-            [{**finding, "loc": ("body", *finding["loc"])} for finding in error.errors(include_url=False)]
-        ) from None
+        raise RequestValidationError(_in_body(error)) from None
+
+
+def _in_body(error: ValidationError) -> list[dict[str, Any]]:
+    """Pydantic's findings as FastAPI has them."""
+    return [{**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)]

@@ -1,0 +1,107 @@
+"""Going on line, and coming to an end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from demarc.kernel.db import Tx
+from demarc.modules.services.inputs import clean_reason
+from demarc.modules.services.queries import Service, hold_service, take_services_due_to_end
+from demarc.modules.services.rules import Standing, check_may_activate, end_of_notice
+from demarc.modules.services.service.locks import close_locks
+from demarc.modules.services.service.standing import settle, tell
+from demarc.modules.services.states import SERVICE_STATES, LockKind, ProvisioningStatus, ServiceStatus
+from demarc.modules.subscriptions.queries import get_subscription_by_id
+from demarc.modules.subscriptions.service import cancel_subscription
+from demarc.modules.subscriptions.states import SubscriptionStatus
+
+_UNFINISHED = (ProvisioningStatus.PENDING, ProvisioningStatus.IN_PROGRESS)
+
+
+async def activate_service(tx: Tx, service_id: int) -> Service:
+    """Put a provisioned service on line.
+
+    Raises:
+        NotFound: no such service.
+        Conflict: its state does not allow it, it is not provisioned yet, or a lock is on.
+    """
+    before = await hold_service(tx, service_id)
+    check_may_activate(
+        ServiceStatus(before.status), ProvisioningStatus(before.provisioning_status), before.standing.held_by
+    )
+    return await _activate(tx, before)
+
+
+async def activate_when_free(tx: Tx, service_id: int) -> Service:
+    """The end of a provisioning that activates: at once, or when the last lock is lifted.
+
+    Raises:
+        Conflict: the service is past that.
+    """
+    before = await hold_service(tx, service_id)
+    SERVICE_STATES.check(before.standing.beneath, ServiceStatus.ACTIVE)
+    return await _activate(tx, before)
+
+
+async def _activate(tx: Tx, before: Service) -> Service:
+    return await settle(
+        tx, before, replace(before.standing, beneath=ServiceStatus.ACTIVE), action="service.activate"
+    )
+
+
+async def terminate_service(tx: Tx, *, service_id: int, reason: str, at: datetime | None = None) -> Service:
+    """End a service, and the subscription with it: now, or with notice when `at` lies ahead.
+
+    During the notice period it is `terminating` and stays on line; the sweep `terminate_due` ends it. A new date
+    replaces the old one.
+
+    Raises:
+        NotFound: no such service.
+        Conflict: it is terminated.
+        Invalid: no reason, or the day has gone by and the tenant is no sandbox.
+    """
+    before = await hold_service(tx, service_id)
+    reason = clean_reason(reason)
+    if before.status == ServiceStatus.TERMINATED:
+        SERVICE_STATES.check(ServiceStatus.TERMINATED, ServiceStatus.TERMINATED)
+    ends_at = end_of_notice(at, now=tx.now, time_zone=tx.tenant.time_zone, may_be_past=tx.tenant.is_sandbox)
+    if ends_at is None:
+        return await _end(tx, before, reason)
+    after = await settle(
+        tx,
+        before,
+        replace(before.standing, terminates_at=ends_at),
+        action="service.give_notice",
+        reason=reason,
+    )
+    await tell(tx, "service.notice_given", after, terminates_at=ends_at.isoformat(), reason=reason)
+    return after
+
+
+async def terminate_due(tx: Tx) -> int:
+    """Sweep: end a batch of services whose notice period is over at `tx.now`; how many."""
+    due = await take_services_due_to_end(tx)
+    for one in due:
+        await _end(tx, one, "end of the notice period")
+    return len(due)
+
+
+async def _end(tx: Tx, before: Service, reason: str) -> Service:
+    await close_locks(tx, before.id, frozenset(LockKind))
+    unfinished = before.provisioning_status in _UNFINISHED
+    after = await settle(
+        tx,
+        before,
+        Standing(ServiceStatus.TERMINATED),
+        action="service.terminate",
+        reason=reason,
+        terminated_at=tx.now,
+        suspended_at=None,
+        **({"provisioning_status": ProvisioningStatus.FAILED.value} if unfinished else {}),
+    )
+    agreement = await get_subscription_by_id(tx, before.subscription_id)
+    if agreement.status == SubscriptionStatus.ACTIVE:
+        await cancel_subscription(tx, subscription_id=agreement.id, reason=reason)
+    await tell(tx, "service.terminated", after, reason=reason)
+    return after

@@ -1,0 +1,159 @@
+"""The audit log's chain of seals: complete, in order, and broken visibly by whoever touches the log, its owner included."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from demarc.kernel.context import system
+from demarc.modules.audit.seal import GENESIS, seal_audit_log, verify_audit_log
+from demarc.modules.audit.service import changes, public, record
+
+TESTER = system("test")
+
+
+async def write(database, *actions, tenant=1):
+    for action in actions:
+        async with database.begin(tenant, TESTER) as tx:
+            await record(tx, action, entity="thing", entity_id=1, before={"n": 1}, after={"n": 2})
+
+
+async def seal(database, tenant=1):
+    async with database.begin(tenant, TESTER) as tx:
+        return await seal_audit_log(tx)
+
+
+async def verify(database, tenant=1):
+    async with database.begin(tenant, TESTER) as tx:
+        return await verify_audit_log(tx)
+
+
+@pytest_asyncio.fixture
+async def owner(scratch):
+    """The owner of the schema, whom row-level security does not bind: the worst tamperer there is."""
+    connection = await asyncpg.connect(scratch.owner_dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture
+async def sealed(database, owner):
+    """Three seals: what the template wrote and `a`, then `b` and `c`, then `d`."""
+    await write(database, "a")
+    await seal(database)
+    await write(database, "b", "c")
+    assert await seal(database) == 2
+    await write(database, "d")
+    assert await seal(database) == 1
+    assert await verify(database) is None
+    return await owner.fetch("SELECT id, previous_hash, hash FROM audit_seal WHERE tenant_id = 1 ORDER BY id")
+
+
+async def test_seals_hang_together(sealed):
+    assert sealed[0]["previous_hash"] == GENESIS
+    for earlier, later in zip(sealed, sealed[1:], strict=False):
+        assert later["previous_hash"] == earlier["hash"]
+
+
+async def test_nothing_new_needs_no_seal(database, sealed, owner):
+    assert await seal(database) == 0
+    assert await owner.fetchval("SELECT count(*) FROM audit_seal WHERE tenant_id = 1") == len(sealed)
+
+
+TAMPERINGS = {
+    "a value changed": "UPDATE audit_log SET after = '{\"n\": 3}' WHERE action = 'b'",
+    "an actor changed": "UPDATE audit_log SET actor_name = 'someone else' WHERE action = 'c'",
+    "a time changed": "UPDATE audit_log SET recorded_at = recorded_at - interval '1 day' WHERE action = 'a'",
+    "a line deleted": "DELETE FROM audit_log WHERE action = 'b'",
+    "the last line deleted": "DELETE FROM audit_log WHERE action = 'd'",
+    "a line slipped in": """
+        INSERT INTO audit_log (tenant_id, actor_kind, actor_name, action, entity, entity_id, transaction_id)
+        SELECT 1, 'system', 'x', 'forged', 'thing', 1, transaction_id FROM audit_log WHERE action = 'b'
+    """,
+    "two lines swapped": """
+        UPDATE audit_log SET id = CASE action WHEN 'b' THEN -2 ELSE -3 END WHERE action IN ('b', 'c');
+        UPDATE audit_log SET action = CASE action WHEN 'b' THEN 'c' ELSE 'b' END WHERE id < 0
+    """,
+    "a seal deleted": "DELETE FROM audit_seal WHERE id = (SELECT id FROM audit_seal WHERE tenant_id = 1 ORDER BY id OFFSET 1 LIMIT 1)",
+    "a seal changed": "UPDATE audit_seal SET hash = sha256('x') WHERE id = (SELECT max(id) FROM audit_seal WHERE tenant_id = 1)",
+    "a line moved to another tenant": "UPDATE audit_log SET tenant_id = 2 WHERE action = 'b'",
+}
+
+
+@pytest.mark.parametrize("tampering", TAMPERINGS.values(), ids=TAMPERINGS.keys())
+async def test_tampering_by_the_owner_is_found(database, owner, sealed, tampering):
+    await owner.execute(tampering)
+    found = await verify(database)
+    assert found is not None
+    assert found.seal_id in {row["id"] for row in sealed}
+    assert found.reason
+
+
+async def test_a_resealed_tail_does_not_hide_an_earlier_change(database, owner, sealed):
+    """Whoever recomputes one seal has to recompute all that follow it."""
+    await owner.execute("UPDATE audit_log SET after = '{}' WHERE action = 'a'")
+    await write(database, "e")
+    await seal(database)
+    found = await verify(database)
+    assert found is not None
+    assert found.seal_id == sealed[0]["id"]
+
+
+async def test_the_app_role_may_neither_change_nor_delete(database, sealed):
+    for statement in (
+        "UPDATE audit_log SET action = 'x'",
+        "DELETE FROM audit_log",
+        "UPDATE audit_seal SET hash = ''",
+        "DELETE FROM audit_seal",
+        "TRUNCATE audit_log",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with database.begin(1, TESTER) as tx:
+                await tx.connection.execute(statement)
+
+
+async def test_a_late_commit_is_sealed_later_and_not_lost(database):
+    """A transaction that began before the seal and ends after it: ids alone would skip its line."""
+    await write(database, "early")
+    await seal(database)
+    async with database.begin(1, TESTER) as slow:
+        await record(slow, "slow", entity="thing", entity_id=1)
+        await write(database, "fast")
+        assert await seal(database) == 0, "a seal above an open transaction would not be final"
+    assert await seal(database) == 2
+    assert await verify(database) is None
+
+
+async def test_tenants_have_chains_of_their_own(database, owner, sealed):
+    await write(database, "theirs", tenant=2)
+    await seal(database, tenant=2)
+    await owner.execute("UPDATE audit_log SET action = 'x' WHERE tenant_id = 2 AND action = 'theirs'")
+    assert await verify(database) is None
+    assert await verify(database, tenant=2) is not None
+
+
+async def test_a_line_says_who_what_and_on_whose_request(admin, owner):
+    made = (await admin.post("/api/customers", {"name": "Ann"}, X_Request_ID="req-77")).json()
+    await admin.patch(f"/api/customers/{made['id']}", {"tier": "vip"})
+    lines = await owner.fetch(
+        "SELECT action, actor_kind, actor_name, before, after, request_id FROM audit_log WHERE entity = 'customer' ORDER BY id"
+    )
+    assert [line["action"] for line in lines] == ["customer.create", "customer.update"]
+    assert lines[0]["request_id"] == "req-77"
+    assert (lines[0]["actor_kind"], lines[0]["actor_name"]) == ("user", "admin@alpha.example.com")
+    assert '"basic"' in lines[1]["before"]
+    assert '"vip"' in lines[1]["after"]
+    assert "Ann" not in lines[1]["after"], "only what changed"
+
+
+def test_secrets_by_name_and_bytes_never_enter():
+    kept = public({"name": "x", "password": "x", "nas_secret": "x", "Token": "x", "nt_hash": "x", "raw": b"x"})
+    assert kept == {"name": "x"}
+
+
+def test_changes_are_the_fields_that_differ():
+    assert changes({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": None}) == ({"b": 2}, {"b": 3})
+    assert changes({}, {"c": 1}) == ({"c": None}, {"c": 1})
