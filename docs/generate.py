@@ -1,4 +1,4 @@
-"""Writes the tables of docs/reference that repeat the code: `python docs/generate.py`; `--check` only compares."""
+"""Writes the tables of docs/reference that repeat the code: `python docs/generate.py`; `--check` only compares."""  # noqa: INP001 - a script beside its pages
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def states_table() -> str:
         own = (kind.__doc__ or "").strip() if "__doc__" in vars(kind) else ""
         about = f"{own}\n\n" if own and not own.startswith("An enumeration") else ""
         rows = [
-            f"| `{state.value}` | {_v1(kind.__name__, state.value)} | {_moves(machine, state)} |" for state in kind
+            f"| `{state.value}` | {_v1(kind.__name__, state.value)} | {_moves(machine, state)} |"
+            for state in kind
         ]
         parts.append(
             f"### {machine.entity.replace('_', ' ')}\n`{module}.states.{name}`\n\n{about}"
@@ -100,7 +101,7 @@ def _default(value: object) -> str:
 def categories_table() -> str:
     rows = []
     for kind, status in STATUS.items():
-        probe = kind("", retry_after_seconds=1) if kind is errors.LimitExceeded else kind("")  # type: ignore[call-arg]
+        probe = kind("", retry_after_seconds=1) if kind is errors.LimitExceeded else kind("")
         about = (kind.__doc__ or "").strip() if "__doc__" in vars(kind) and vars(kind)["__doc__"] else ""
         again = "tried again" if worth_a_retry(probe) else "kept for a person"
         rows.append(f"| `{kind.__name__}` | {status} | `{kind.code}` | {again} | {about} |")
@@ -133,8 +134,9 @@ def _codes_in(node: ast.AST) -> Iterator[tuple[str, str]]:
     if isinstance(node, ast.Call):
         category = _category(node)
         for keyword in node.keywords:
-            if keyword.arg == "code" and category and isinstance(keyword.value, ast.Constant):
-                yield str(keyword.value.value), category
+            code = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+            if keyword.arg == "code" and category and _CODE.fullmatch(str(code)):
+                yield str(code), category
     if isinstance(node, ast.ClassDef) and node.bases and node.name not in _CATEGORIES:
         for line in node.body:
             if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "code":
@@ -149,8 +151,7 @@ def _category(call: ast.Call) -> str:
     name = ast.unparse(call.func).rpartition(".")[2]
     if name == "invalid":
         return "Invalid"
-    kind = getattr(errors, name, None)
-    return name if isinstance(kind, type) and issubclass(kind, errors.DemarcError) else ""
+    return name if name[:1].isupper() else ""
 
 
 @dataclass
@@ -178,15 +179,23 @@ def events_table() -> str:
 
 def _note_emission(found: dict[str, _Event], place: str, call: ast.Call) -> None:
     for argument in call.args:
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and _EVENT.fullmatch(argument.value):
+        if (
+            isinstance(argument, ast.Constant)
+            and isinstance(argument.value, str)
+            and _EVENT.fullmatch(argument.value)
+        ):
             entry = found.setdefault(argument.value, _Event())
             entry.emitted.add(place)
-            entry.payload |= {word.arg for word in call.keywords if word.arg and word.arg not in ("entity", "entity_id")}
+            entry.payload |= {
+                word.arg for word in call.keywords if word.arg and word.arg not in ("entity", "entity_id")
+            }
             if any(word.arg is None for word in call.keywords) or ast.unparse(call.func) != "emit":
                 entry.payload.add("…")
 
 
-def _note_listeners(found: dict[str, _Event], place: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+def _note_listeners(
+    found: dict[str, _Event], place: str, function: ast.FunctionDef | ast.AsyncFunctionDef
+) -> None:
     for decorator in function.decorator_list:
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) in ("projects", "handles"):
             name = ast.literal_eval(decorator.args[0])
@@ -207,7 +216,7 @@ def _nodes() -> Iterator[tuple[str, ast.AST]]:
     """(room, node) of the whole source; the room is the module's or the top folder's name."""
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
-        place = parts[1] if parts[0] == "modules" and len(parts) > 2 else "/".join(parts[:2])
+        place = parts[1] if parts[0] == "modules" and parts[2:] else "/".join(parts[:2])
         for node in ast.walk(ast.parse(path.read_text())):
             yield place, node
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import asyncpg
 import pytest
 import pytest_asyncio
@@ -54,7 +56,7 @@ async def sealed(database, owner):
 
 async def test_seals_hang_together(sealed):
     assert sealed[0]["previous_hash"] == GENESIS
-    for earlier, later in zip(sealed, sealed[1:], strict=False):
+    for earlier, later in pairwise(sealed):
         assert later["previous_hash"] == earlier["hash"]
 
 
@@ -150,7 +152,9 @@ async def test_a_line_says_who_what_and_on_whose_request(admin, owner):
 
 
 def test_secrets_by_name_and_bytes_never_enter():
-    kept = public({"name": "x", "password": "x", "nas_secret": "x", "Token": "x", "nt_hash": "x", "raw": b"x"})
+    kept = public(
+        {"name": "x", "password": "x", "nas_secret": "x", "Token": "x", "nt_hash": "x", "raw": b"x"}
+    )
     assert kept == {"name": "x"}
 
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from demarc.kernel.clock import as_utc, business_now, local_date, month_start, next_month_start, real_now
 
-ZONES = st.sampled_from(["UTC", "America/Chicago", "Africa/Johannesburg", "Pacific/Kiritimati", "Australia/Lord_Howe"])
-MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2080, 1, 1), timezones=st.just(UTC))
+ZONES = st.sampled_from(
+    ["UTC", "America/Chicago", "Africa/Johannesburg", "Pacific/Kiritimati", "Australia/Lord_Howe"]
+)
+MOMENTS = st.integers(631_152_000, 3_471_292_800).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 
 
 def utc(*parts: int) -> datetime:
@@ -57,7 +59,8 @@ def test_months_lie_side_by_side(moment, zone):
 
 
 def test_a_naive_time_is_utc_and_others_are_converted():
-    assert as_utc(datetime(2026, 1, 1, 12)) == utc(2026, 1, 1, 12)
+    naive = datetime(2026, 1, 1, 12)  # noqa: DTZ001 - as a request may bring it
+    assert as_utc(naive) == utc(2026, 1, 1, 12)
     assert as_utc(datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))) == utc(2026, 1, 1, 10)
     assert as_utc(datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))).tzinfo is UTC
 

@@ -62,7 +62,8 @@ def test_a_key_file_is_made_once_and_only_its_owner_reads_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "not base64!", base64.b64encode(os.urandom(31)).decode(), base64.b64encode(os.urandom(33)).decode()]
+    "content",
+    ["", "not base64!", base64.b64encode(os.urandom(31)).decode(), base64.b64encode(os.urandom(33)).decode()],
 )
 def test_what_is_no_key_is_refused_without_repeating_it(tmp_path, content):
     path = tmp_path / "master.key"

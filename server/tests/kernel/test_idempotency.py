@@ -76,8 +76,12 @@ async def ask(endpoint, callers, settings, database, master_key):
     known = {}
     async with httpx.AsyncClient(transport=transport, base_url="http://demarc") as client:
 
-        async def send(key, body=None, *, path="/test/wish", tenant="alpha", role="admin", method="POST", content=None):
-            caller = known.get((tenant, role)) or known.setdefault((tenant, role), await callers(tenant, role))
+        async def send(
+            key, body=None, *, path="/test/wish", tenant="alpha", role="admin", method="POST", content=None
+        ):
+            caller = known.get((tenant, role)) or known.setdefault(
+                (tenant, role), await callers(tenant, role)
+            )
             headers = {name: caller.client.headers[name] for name in ("Authorization", "X-Tenant-ID")}
             if key is not None:
                 headers["Idempotency-Key"] = key

@@ -129,7 +129,9 @@ async def test_refresh_tokens_are_stored_as_hashes(client, owner):
 async def test_who_left_gets_no_further(client, owner):
     pair = (await log_in(client)).json()
     await owner.execute("UPDATE app_user SET status = 'disabled' WHERE email = $1", ADMIN["username"])
-    assert (await works(client, pair)).status_code == 403, "an access token is checked against the user at each request"
+    assert (await works(client, pair)).status_code == 403, (
+        "an access token is checked against the user at each request"
+    )
     assert (await refresh(client, pair["refresh_token"])).status_code == 401
     assert (await log_in(client)).status_code == 401
 
@@ -151,12 +153,12 @@ async def test_log_in_is_audited_without_its_secrets(client, owner):
 
 
 def test_a_token_says_who_it_is_of():
-    tokens = Tokens(b"k" * 32)
+    tokens = Tokens(b"k" * 48)
     assert tokens.read(tokens.sign(PRINCIPAL)) == PRINCIPAL
 
 
 def test_an_expired_token_says_so(monkeypatch):
-    tokens = Tokens(b"k" * 32)
+    tokens = Tokens(b"k" * 48)
     monkeypatch.setattr(service, "ACCESS_LIFETIME", timedelta(seconds=-1))
     with pytest.raises(Unauthenticated, match="expired"):
         tokens.read(tokens.sign(PRINCIPAL))
@@ -173,12 +175,12 @@ def claims(**changes):
     "token",
     [
         jwt.encode(claims(), b"x" * 32, algorithm="HS256"),
-        jwt.encode(claims(), b"k" * 32, algorithm="HS384"),
+        jwt.encode(claims(), b"k" * 48, algorithm="HS384"),
         jwt.encode(claims(), None, algorithm="none"),
-        jwt.encode(claims(aud="other"), b"k" * 32, algorithm="HS256"),
-        jwt.encode(claims(exp=None), b"k" * 32, algorithm="HS256"),
-        jwt.encode(claims(role="owner"), b"k" * 32, algorithm="HS256"),
-        jwt.encode(claims(tid=None), b"k" * 32, algorithm="HS256"),
+        jwt.encode(claims(aud="other"), b"k" * 48, algorithm="HS256"),
+        jwt.encode(claims(exp=None), b"k" * 48, algorithm="HS256"),
+        jwt.encode(claims(role="owner"), b"k" * 48, algorithm="HS256"),
+        jwt.encode(claims(tid=None), b"k" * 48, algorithm="HS256"),
         "not a token",
         "a.b.c",
         "",
@@ -187,13 +189,13 @@ def claims(**changes):
 )  # fmt: skip
 def test_a_token_that_is_not_ours_is_refused(token):
     with pytest.raises(Unauthenticated):
-        Tokens(b"k" * 32).read(token)
+        Tokens(b"k" * 48).read(token)
 
 
 def test_a_changed_claim_is_noticed():
     import base64
 
-    tokens = Tokens(b"k" * 32)
+    tokens = Tokens(b"k" * 48)
     head, body, signature = tokens.sign(PRINCIPAL).split(".")
     forged = json.loads(base64.urlsafe_b64decode(body + "==")) | {"role": "admin"}
     body = base64.urlsafe_b64encode(json.dumps(forged).encode()).rstrip(b"=").decode()

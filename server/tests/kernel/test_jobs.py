@@ -87,7 +87,13 @@ def test_the_last_attempt_is_known_as_such(database, attempt, is_last):
 
 @pytest.mark.parametrize(
     ("error", "expected"),
-    [(Unavailable("x"), True), (OSError(), True), (ZeroDivisionError(), True), (Conflict("x"), False), (Misconfigured("x"), False)],
+    [
+        (Unavailable("x"), True),
+        (OSError(), True),
+        (ZeroDivisionError(), True),
+        (Conflict("x"), False),
+        (Misconfigured("x"), False),
+    ],
 )
 def test_a_refusal_is_not_tried_again(error, expected):
     assert worth_a_retry(error) is expected
@@ -126,7 +132,7 @@ async def test_a_job_runs_with_its_tenant_its_request_and_its_ports(database, de
 
 async def test_a_job_of_a_rolled_back_transaction_does_not_exist(database, declare):
     kind = declare(nothing)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the whole transaction fails
         async with database.begin(1, TESTER) as tx:
             await defer(tx, kind, Note("x"))
             assert await tx.connection.fetchval("SELECT count(*) FROM pgqueuer") == 1
@@ -174,7 +180,9 @@ async def test_what_fails_for_good_is_kept_for_a_person(database, declare, error
     async with running(database):
 
         async def kept():
-            return [(row["entrypoint"], row["status"]) for row in await queued(database)] == [(kind.name, "failed")]
+            return [(row["entrypoint"], row["status"]) for row in await queued(database)] == [
+                (kind.name, "failed")
+            ]
 
         await until(kept)
     assert attempts == [False, False, True][:runs] if runs == 3 else attempts == [False]

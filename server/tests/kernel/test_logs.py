@@ -52,15 +52,27 @@ def test_what_looks_like_a_secret_is_cut_out_of_text(text, secret):
 
 
 def test_plain_words_stay():
-    for text in ("customer 12 was suspended", "http://127.0.0.1:8000/readyz", "2026-01-31T12:00:00Z", "a@b.example"):
+    for text in (
+        "customer 12 was suspended",
+        "http://127.0.0.1:8000/readyz",
+        "2026-01-31T12:00:00Z",
+        "a@b.example",
+    ):
         assert redact_text(text) == text
-    assert redact_event(None, "info", {"event": "request", "status": 200}) == {"event": "request", "status": 200}
+    assert redact_event(None, "info", {"event": "request", "status": 200}) == {
+        "event": "request",
+        "status": 200,
+    }
 
 
 def run(script: str) -> str:
     """Standard error of a process that logs; logging is the whole process's, so it gets one of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout == ""
     return done.stderr

@@ -54,7 +54,9 @@ def test_rounding_is_off_by_at_most_half_a_unit(amount, currency):
 @given(AMOUNTS, CURRENCIES)
 def test_rounding_agrees_with_decimal_and_with_its_mirror(amount, currency):
     unit = Decimal(1).scaleb(-exponent(currency))
-    assert to_major(round_to_minor(amount, currency), currency) == amount.quantize(unit, rounding=ROUND_HALF_UP)
+    assert to_major(round_to_minor(amount, currency), currency) == amount.quantize(
+        unit, rounding=ROUND_HALF_UP
+    )
     assert round_to_minor(-amount, currency) == -round_to_minor(amount, currency)
 
 

@@ -27,7 +27,9 @@ def _own_registries(monkeypatch):
 
 async def stored(database):
     async with database.begin(1, TESTER) as tx:
-        events = await tx.connection.fetch("SELECT name, entity, entity_id, payload, request_id FROM outbox_event ORDER BY id")
+        events = await tx.connection.fetch(
+            "SELECT name, entity, entity_id, payload, request_id FROM outbox_event ORDER BY id"
+        )
         return events, await tx.connection.fetchval("SELECT count(*) FROM pgqueuer")
 
 
@@ -56,7 +58,9 @@ async def test_projections_run_at_once_in_their_order_and_see_the_event(database
 
     @projects("thing.happened")
     async def first(tx, event):
-        seen.append(("first", event.payload["n"], await tx.connection.fetchval("SELECT count(*) FROM outbox_event")))
+        seen.append(
+            ("first", event.payload["n"], await tx.connection.fetchval("SELECT count(*) FROM outbox_event"))
+        )
 
     @projects("thing.happened")
     async def second(_tx, event):

@@ -12,7 +12,9 @@ from demarc.modules.customers.models import customer
 def test_parameters_are_positional_in_the_order_of_the_text():
     query = Query(
         select(customer.c.name).where(
-            customer.c.tier == bindparam("tier"), mine(customer), customer.c.name == bindparam("name", type_=Text)
+            customer.c.tier == bindparam("tier"),
+            mine(customer),
+            customer.c.name == bindparam("name", type_=Text),
         )
     )
     assert query.parameters == {"tier", "tenant_id", "name"}
@@ -22,7 +24,9 @@ def test_parameters_are_positional_in_the_order_of_the_text():
 
 
 def test_a_name_that_is_used_twice_is_bound_once():
-    query = Query(select(customer.c.name).where(customer.c.tier == bindparam("x"), customer.c.name == bindparam("x")))
+    query = Query(
+        select(customer.c.name).where(customer.c.tier == bindparam("x"), customer.c.name == bindparam("x"))
+    )
     assert query.sql.count("$1") == 2
     assert query.arguments({"x": "v"}) == ["v"]
 

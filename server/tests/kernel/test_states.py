@@ -85,7 +85,9 @@ async def test_a_move_changes_the_row_and_leaves_its_history(tx):
         ("active", "suspended"),
         ("suspended", "active"),
     ]
-    assert {(line["reason"], line["actor"], line["changed_at"]) for line in lines} == {("because", "test", tx.now)}
+    assert {(line["reason"], line["actor"], line["changed_at"]) for line in lines} == {
+        ("because", "test", tx.now)
+    }
 
 
 async def test_an_illegal_move_touches_nothing(tx):
@@ -136,7 +138,9 @@ async def test_a_rolled_back_move_leaves_no_history(database):
         await fail()
     async with database.begin(1, _actor()) as tx:
         assert await history(tx, made) == []
-        await record_status_change(tx, entity="light", entity_id=made.id, from_status=None, to_status="active")
+        await record_status_change(
+            tx, entity="light", entity_id=made.id, from_status=None, to_status="active"
+        )
         assert [line["from_status"] for line in await history(tx, made)] == [None]
 
 

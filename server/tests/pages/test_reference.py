@@ -68,7 +68,9 @@ def test_examples_fit_the_shapes_they_show(document):
     seen = 0
     reference = read_document(document)
     raw = {
-        (method.upper(), path): op for path, methods in document["paths"].items() for method, op in methods.items()
+        (method.upper(), path): op
+        for path, methods in document["paths"].items()
+        for method, op in methods.items()
     }
     for operation in (op for group in reference.groups for op in group.operations):
         arguments = shlex.split(f'curl "{operation.curl}')
@@ -78,7 +80,9 @@ def test_examples_fit_the_shapes_they_show(document):
         seen += 1
         schema = raw[operation.method, operation.path]["requestBody"]["content"]["application/json"]["schema"]
         body = json.loads(arguments[arguments.index("-d") + 1])
-        errors = list(Draft202012Validator({**schema, "components": document["components"]}).iter_errors(body))
+        errors = list(
+            Draft202012Validator({**schema, "components": document["components"]}).iter_errors(body)
+        )
         assert errors == [], f"{operation.method} {operation.path}: {errors[0].message}"
     assert seen > 0
 

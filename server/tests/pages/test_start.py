@@ -26,7 +26,9 @@ class Process:
     restarts: int = 0
 
 
-ALL_READY = {name: Process("ready") for name in ("postgres", "worker", "mail-trap", "ingester", "radius", "api")}
+ALL_READY = {
+    name: Process("ready") for name in ("postgres", "worker", "mail-trap", "ingester", "radius", "api")
+}
 
 
 @pytest.fixture
@@ -66,7 +68,13 @@ async def test_not_ready_before_each_process_has_come_up_once(visit, name, state
 
 @pytest.mark.parametrize(
     "process",
-    [Process("backoff", 1), Process("starting", 2), Process("unready"), Process("stopped"), Process("ready", 5)],
+    [
+        Process("backoff", 1),
+        Process("starting", 2),
+        Process("unready"),
+        Process("stopped"),
+        Process("ready", 5),
+    ],
 )
 async def test_what_was_up_or_is_known_to_fail_does_not_keep_the_api_away(visit, process):
     assert (await visit("/readyz", {**ALL_READY, "radius": process})).status_code == 200
@@ -128,7 +136,10 @@ async def test_the_printed_lines_work_in_a_shell(settings, database, master_key)
             async with httpx.AsyncClient(trust_env=False) as client:
                 page = (await client.get(f"{address}/")).text
             tries = page[page.index('class="tries"') :]
-            commands = [html.unescape(found) for found in re.findall(r"<pre><code>(.*?)</code></pre>", tries, re.DOTALL)]
+            commands = [
+                html.unescape(found)
+                for found in re.findall(r"<pre><code>(.*?)</code></pre>", tries, re.DOTALL)
+            ]
             assert len(commands) == 3
             shell = await asyncio.create_subprocess_exec(
                 "bash", "-euo", "pipefail", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE

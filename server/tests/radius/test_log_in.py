@@ -348,7 +348,9 @@ async def test_message_authenticator_auto_requires_it_from_the_first_one_on(db, 
     assert nas.pap("ada", "right").code == ACCESS_ACCEPT
     assert nas.pap("ada", "right", signed=False) is None
     assert nas.pap("ada", "right").code == ACCESS_ACCEPT
-    assert [line[7] for line in spool_lines(config, "auth")] == ["0", "1", "0", "1"]
+    lines = spool_lines(config, "auth")
+    assert [line[7] for line in lines] == ["0", "1", "0", "1"]
+    assert [line[4] for line in lines] == ["Access-Accept", "Access-Accept", "No-Answer", "Access-Accept"]
 
 
 async def test_the_mark_of_a_signing_nas_outlives_a_restart(db, engine, config):

@@ -208,6 +208,17 @@ async def test_ten_orders_at_once_for_one_new_subscription_make_one_service(admi
     assert (await admin.get("/api/subscriptions")).json()["total"] == 1
 
 
+async def test_ten_orders_at_once_for_one_open_subscription_make_one_service(admin, begin, order):
+    made = (await order()).json()
+    async with begin() as tx:
+        await tx.connection.execute("DELETE FROM provisioning_step")
+        await tx.connection.execute("DELETE FROM service")
+    ref = made["subscription_id"]
+    answers = await asyncio.gather(*(order(subscription_id=ref) for _ in range(10)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
 async def test_another_tenant_sees_and_reaches_nothing(callers, customer, order, service):
     beta = await callers("beta", "admin")
     path = f"{LIFECYCLE}/{service['id']}"

@@ -356,13 +356,24 @@ async def test_a_failure_under_a_lock_shows_when_it_is_lifted(order, run, begin,
         assert (await lift_lock(tx, service_id=row.id, kind=LockKind.FRAUD)).status == "provisioning_failed"
 
 
-async def test_two_workers_at_once_do_each_step_once(order, run, stored, carrier):
+async def test_three_workers_in_the_same_step_store_it_once(order, run, stored, carrier, monkeypatch):
     service = (await order()).json()
-    await asyncio.gather(*(run(service) for _ in range(3)))
+    together = asyncio.Barrier(3)
+
+    async def call_together(work, row):
+        await together.wait()
+        return await carrier.call(work, row)
+
+    monkeypatch.setitem(STEPS, "carrier", replace(STEPS["carrier"], call=call_together))
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(run(service) for _ in range(3)))
     row, steps = await stored(service)
     assert (row.status, row.provisioning_status) == ("active", "completed")
     assert {step.status for step in steps.values()} == {"completed"}
     assert carrier.orders == {service["id"]: 1}
+    assert (carrier.calls, steps["carrier"].attempts) == (3, 3)
+    assert steps["carrier"].detail == {"order": 1, "kept": 1}
+    assert steps["patch"].detail == {"port": 7}
 
 
 async def test_a_service_is_held_by_one_transaction_at_a_time(order, begin, stored):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -152,23 +153,19 @@ async def test_several_tenants_at_once(database, ingest, sold, seller):
     assert await records(database, other, ALPHA) == []
 
 
-async def test_a_plan_without_a_price_meters_at_zero(database, ingest, sold, tx):
-    await tx.connection.execute("DELETE FROM plan_usage_price")
+async def test_a_plan_without_a_price_meters_at_zero(database, ingest, sold):
     session = uuid.uuid4()
-    async with database.begin(ALPHA, system("test")) as own:
-        await own.connection.execute("DELETE FROM plan_usage_price")
+    async with database.begin(ALPHA, system("test")) as tx:
+        await tx.connection.execute("DELETE FROM plan_usage_price")
     await meter(ingest, (sold, session, when(14), GB_OCTETS, 0))
     assert [row.unit_price for row in await records(database, session)] == [0]
 
 
 async def test_a_service_that_is_not_there_is_an_error_and_books_nothing(database, ingest, sold):
     session = uuid.uuid4()
+    gone = replace(sold, service=replace(sold.service, id=999_999))
     with pytest.raises(asyncpg.NotNullViolationError):
-        async with ingest.transaction():
-            await ingest.execute(
-                "INSERT INTO accounting_delta VALUES ($1, $2, 7, 999999, $3, 1, 1)", ALPHA, session, when(14)
-            )
-            await raise_usage(ingest)
+        await meter(ingest, (sold, session, when(13), 1, 1), (gone, session, when(14), 1, 1))
     assert await records(database, session) == []
 
 

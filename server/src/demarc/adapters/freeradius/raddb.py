@@ -41,6 +41,7 @@ from demarc.adapters.freeradius.spool_format import (
     ACCT_FILE,
     AUTH_FIELDS,
     AUTH_FILE,
+    NO_ANSWER_FIELDS,
     line_expansion,
 )
 from demarc.adapters.processes.service_user import ServiceUser, service_user
@@ -180,6 +181,7 @@ def render(config: RadiusConfig, status: StatusListener) -> dict[str, str]:
         "auth_file": AUTH_FILE,
         "acct_line": line_expansion(ACCT_FIELDS),
         "auth_line": line_expansion(AUTH_FIELDS),
+        "no_answer_line": line_expansion(NO_ANSWER_FIELDS),
         "accept_line": line_expansion(ACCEPT_FIELDS),
     }
     return {

@@ -72,7 +72,7 @@ AUTH_FIELDS = (
     SpoolField("received_at", "%l"),
     SpoolField("packet_src_ip", "%{Packet-Src-IP-Address}"),
     SpoolField("user_name", "%{User-Name}", quoted=True),
-    SpoolField("reply", "%{reply:Packet-Type}"),  # Access-Accept or Access-Reject
+    SpoolField("reply", "%{reply:Packet-Type}"),  # Access-Accept, Access-Reject or No-Answer
     SpoolField("calling_station_id", "%{Calling-Station-Id}", quoted=True),
     SpoolField("reason", "%{%{control:Demarc-Reason}:-%{Module-Failure-Message}}", quoted=True),
     SpoolField(
@@ -80,14 +80,18 @@ AUTH_FIELDS = (
     ),  # 1 or 0; FreeRADIUS verified it
 )
 
-ACCEPT_FIELDS = tuple(
-    {
-        "reply": SpoolField("reply", "Access-Accept"),
+
+def _with_known_reply(reply: str) -> tuple[SpoolField, ...]:
+    """`AUTH_FIELDS` where the reply is known beforehand: the same record with less to expand."""
+    known = {
+        "reply": SpoolField("reply", reply),
         "reason": SpoolField("reason", "%{control:Demarc-Reason}", quoted=True),
-    }.get(field.name, field)
-    for field in AUTH_FIELDS
-)
-"""`AUTH_FIELDS` of a log-in that was accepted: the same record with less to expand."""
+    }
+    return tuple(known.get(field.name, field) for field in AUTH_FIELDS)
+
+
+ACCEPT_FIELDS = _with_known_reply("Access-Accept")
+NO_ANSWER_FIELDS = _with_known_reply("No-Answer")
 
 ACCT_FIELD_NAMES = tuple(field.name for field in ACCT_FIELDS)
 AUTH_FIELD_NAMES = tuple(field.name for field in AUTH_FIELDS)

@@ -98,7 +98,7 @@ async def _end(tx: Tx, before: Service, reason: str) -> Service:
         reason=reason,
         terminated_at=tx.now,
         suspended_at=None,
-        **({"provisioning_status": ProvisioningStatus.FAILED.value} if unfinished else {}),
+        provisioning_status=ProvisioningStatus.FAILED.value if unfinished else before.provisioning_status,
     )
     agreement = await get_subscription_by_id(tx, before.subscription_id)
     if agreement.status == SubscriptionStatus.ACTIVE:
