@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from demarc.workflows.metering import Committed, IngestBlocked, Ingester
+from demarc.workflows.metering.spool import list_files
 
 from .booking import Packet, interim, login_line, record_deltas, start, stop
 from .conftest import Cluster
@@ -89,6 +90,21 @@ async def test_it_tails_files_in_order_and_remembers_where_it_was(
         (SECOND, (spool.directory / SECOND).stat().st_size, 2),
         ("auth-2026112012", (spool.directory / "auth-2026112012").stat().st_size, 1),
     ]
+
+
+async def test_a_file_that_grows_while_it_is_read_is_not_read_again(
+    seeded: Cluster, owner: asyncpg.Connection, ingester: Ingester, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size was seen before the packet came; reading past it made the position look like that of a cut file."""
+    spool.write(FIRST, start(0))
+    seen = list_files(spool.directory)
+    spool.write(FIRST, interim(300, (10, 20), 300))
+    monkeypatch.setattr("demarc.workflows.metering.ingester.list_files", lambda _directory: seen)
+    assert (await ingester.ingest_once()).lines == 1
+    assert (await ingester.ingest_once()).lines == 0
+    monkeypatch.undo()
+    assert (await ingester.ingest_once()).lines == 1
+    assert await total(owner) == (10, 20)
 
 
 async def test_half_a_line_waits_for_its_other_half(

@@ -55,7 +55,7 @@ def test_models_are_private_to_their_module():
 
 
 def test_broad_except_stands_only_at_the_edges():
-    edges = {"worker/runner.py"}
+    edges = {"worker/runner.py", "cli/supervise.py"}
     offenders = {
         str(path.relative_to(SOURCE))
         for path in FILES

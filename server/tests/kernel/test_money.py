@@ -16,7 +16,10 @@ CURRENCIES = st.sampled_from(["USD", "EUR", "ZAR", "JPY", "KWD", "CLF"])
 AMOUNTS = st.decimals(min_value=-(10**12), max_value=10**12, allow_nan=False, allow_infinity=False, places=9)
 
 
-@pytest.mark.parametrize(("currency", "digits"), [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4)])
+@pytest.mark.parametrize(
+    ("currency", "digits"),
+    [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4), ("RSD", 2), ("IQD", 3), ("LBP", 2)],
+)
 def test_exponents(currency, digits):
     assert exponent(currency) == digits
 

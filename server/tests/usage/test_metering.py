@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -119,17 +120,14 @@ async def test_a_released_record_is_not_raised_again(database, ingest, sold):
 
 async def test_what_is_metered_while_an_invoice_is_made_is_not_lost(database, ingest, sold):
     """Billing holds the open record, metering waits for it, and opens the next part."""
-    import asyncio
-
     session = uuid.uuid4()
     await meter(ingest, (sold, session, when(14), 100, 0))
     async with database.begin(ALPHA, system("test")) as tx:
         claimed = await claim_pending(tx, subscription_id=sold.subscription.id, span=EVER)
         waiting = asyncio.create_task(meter(ingest, (sold, session, when(15), 5, 0)))
-        while not await tx.connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'demarc_ingest' AND wait_event_type = 'Lock'"
-        ):
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(30):
+            while not await tx.connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.02)
         assert claimed.lines[0].octets == 100
         new = NewInvoice(
             customer_id=sold.customer.id, lines=(NewLine("Usage", 1),), due_on=tx.now.date(),

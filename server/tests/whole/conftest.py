@@ -201,14 +201,16 @@ class Api:
         return await self.post("/api/subscribers", body | more)
 
 
-async def until(what: str, ask: Callable[[], Awaitable[Any]], patience: float = 30) -> Any:
+async def until(
+    what: str, ask: Callable[[], Awaitable[Any]], patience: float = 30, about: object = ""
+) -> Any:
     """Ask until the answer is truthy: a wait for an event, not a measurement."""
     give_up = time.monotonic() + patience
     while time.monotonic() < give_up:
         if found := await ask():
             return found
         await asyncio.sleep(0.05)
-    pytest.fail(f"waited {patience} s for {what}")
+    pytest.fail(f"waited {patience} s for {what} {about or ''}")
 
 
 def make_platform(**env: str) -> Platform:

@@ -47,7 +47,7 @@ async def test_octets_sent_are_stored_and_billed_exactly(platform, seed):
             time_zone="America/Chicago",
             interim=timedelta(minutes=10),
             gigaword_users=0.3,
-            faults=Faults(lost_start=0.3),
+            faults=Faults(lost_start=0.3, repeated_packet=0.1, reboot=0.08, hang_up=0.05),
             seed=seed,
             auth_port=platform.auth_port,
             acct_port=platform.acct_port,
@@ -72,9 +72,13 @@ async def test_octets_sent_are_stored_and_billed_exactly(platform, seed):
             return found
 
         async def caught_up():
-            return await stored() == sent
+            found = await stored()
+            wrong.update(found={key: (found.get(key), octets) for key, octets in sent.items() if found.get(key) != octets})
+            return found == sent
 
-        await until("stored octets to equal the octets sent", caught_up)
+        wrong = {}
+
+        await until("stored octets to equal the octets sent", caught_up, about=wrong)
 
         advance = plan.ends_at + timedelta(days=40) - datetime.now(UTC) - await api.clock_offset()
         await api.post("/api/sandbox/clock/advance", {"minutes": int(advance.total_seconds() // 60) + 1})

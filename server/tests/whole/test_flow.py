@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import uuid
 
@@ -121,3 +122,29 @@ async def test_tenants_do_not_meet(platform):
         assert beta_nas.orders_obeyed == alpha_nas.orders_obeyed == []
         dialed.session.stop()
         await alpha_nas.drain()
+
+
+async def test_twenty_log_ins_at_once_under_a_limit_of_one_leave_one_session(platform):
+    async with platform.api() as api, platform.nas(api) as nas:
+        name = f"crowd.{uuid.uuid4().hex[:6]}@alpha.com"
+        subscriber = await api.subscribe(name, "secure_pass_456")
+        answers = await asyncio.gather(
+            *(
+                nas.dial(name, "secure_pass_456", calling_station_id=f"02:00:00:00:01:{n:02x}")
+                for n in range(20)
+            )
+        )
+        assert any(answer.accepted for answer in answers)
+        await nas.drain()
+
+        async def one_left():
+            active = [
+                answer.session for answer in answers if answer.session is not None and answer.session.active
+            ]
+            return len(active) == 1 and len(await live(api, subscriber["id"])) == 1
+
+        await until("all but one to be cut", one_left)
+        for answer in answers:
+            if answer.session is not None:
+                answer.session.stop()
+        await nas.drain()

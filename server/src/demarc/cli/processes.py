@@ -26,11 +26,14 @@ from demarc.modules.access.accounting import close_stale_sessions
 from demarc.modules.usage.metering import raise_usage
 from demarc.worker.runner import build_queue, run_queue
 from demarc.worker.schedules import install_schedules
+from demarc.workflows.access_enforcement import PromptEnforcer
 from demarc.workflows.metering.ingester import Ingester
 
 _LOG = logger(__name__)
 _API_POOL = 10
+_INGEST_POOL = 2
 _WORKER_POOL = 20
+_WARM = 5
 STALE_SWEEP_SECONDS = 60.0
 
 
@@ -92,7 +95,8 @@ async def work(settings: Settings) -> None:
     """Run jobs and schedules until SIGTERM; running jobs are finished first."""
     register_everything()
     key = load_master_key(settings.key_file)
-    database = await Database.connect(Connections(settings).app, max_size=_WORKER_POOL)
+    # Warm connections: pgqueuer sends its first health check while it begins to LISTEN, and must not overtake itself.
+    database = await Database.connect(Connections(settings).app, min_size=_WARM, max_size=_WORKER_POOL)
     try:
         async with open_ports(settings, key) as ports, _stop_on_signal() as stop:
             queue = build_queue(database, ports)
@@ -110,13 +114,25 @@ async def work(settings: Settings) -> None:
 async def ingest(settings: Settings) -> None:
     """Load this node's spool until SIGTERM, the block in hand is finished first; close sessions that fell silent."""
     settings.spool_dir.mkdir(parents=True, exist_ok=True)
-    dsn = Connections(settings).ingest
-    ingester = Ingester(dsn, node=settings.radius_node, spool_dir=settings.spool_dir, raise_usage=raise_usage)
-    async with _stop_on_signal() as stop:
-        _LOG.info("ingester is ready", node=settings.radius_node)
-        closing = asyncio.create_task(_close_silent_sessions(dsn, stop))
-        await ingester.run(stop)
-        await closing
+    register_everything()
+    connections = Connections(settings)
+    database = await Database.connect(connections.app, max_size=_INGEST_POOL)
+    enforcer = PromptEnforcer(database)
+    ingester = Ingester(
+        connections.ingest,
+        node=settings.radius_node,
+        spool_dir=settings.spool_dir,
+        raise_usage=raise_usage,
+        after_commit=enforcer.take,
+    )
+    try:
+        async with _stop_on_signal() as stop, asyncio.TaskGroup() as tasks:
+            _LOG.info("ingester is ready", node=settings.radius_node)
+            tasks.create_task(_close_silent_sessions(connections.ingest, stop))
+            tasks.create_task(enforcer.run(stop))
+            tasks.create_task(ingester.run(stop))
+    finally:
+        await database.close()
 
 
 async def _close_silent_sessions(dsn: str, stop: asyncio.Event) -> None:

@@ -46,6 +46,8 @@ app = typer.Typer(no_args_is_help=True)
 PASSWORD = "secure_password"  # noqa: S105 - printed in the documents; a sandbox is open by design
 NAS_SECRET = "testing123"  # noqa: S105 - likewise
 ALPHA, BETA = 1, 2
+DOCUMENT_TAG = "documents"
+"""On the customers that the API documents name: the tour's campaign leaves them alone."""
 MBIT = 1_000_000
 _SEEDER = system("sandbox")
 _CUSTOMERS = range(3, 101)
@@ -148,6 +150,8 @@ async def _seed_tenant(database: Database, key: MasterKey, spec: SandboxTenant) 
             tenant_id=spec.id,
             settings={
                 "realm": spec.realm,
+                "company_name": spec.name,
+                "mail_from": f"billing@{spec.realm}",
                 "chap_enabled": True,
                 "suspended_policy": "reject",
                 "default_plans": {"fiber_internet": "plan_fiber_100"},
@@ -198,7 +202,10 @@ async def _seed_documents(tx: Tx) -> None:
     customers: dict[int, Customer] = {}
     for customer_id, uid, name, email in DOCUMENT_CUSTOMERS:
         customers[customer_id] = await create_customer(
-            tx, NewCustomer(name=name, email=email, phone="+13125550100"), uid=uid, customer_id=customer_id
+            tx,
+            NewCustomer(name=name, email=email, phone="+13125550100", tags=(DOCUMENT_TAG,)),
+            uid=uid,
+            customer_id=customer_id,
         )
     await _seed_customers(tx, TENANTS[0], _CUSTOMERS)
     subscriptions: dict[str, Subscription] = {}

@@ -24,9 +24,11 @@ from demarc.cli.run_state import (
     write_processes,
 )
 from demarc.kernel.errors import DemarcError
-from demarc.kernel.logs import redact_text
+from demarc.kernel.logs import logger, redact_text
 
 Step = Callable[[], Awaitable[None]]
+
+_LOG = logger(__name__)
 
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 10.0
@@ -204,6 +206,12 @@ class Supervisor:
             if member.essential and not member.was_ready.is_set():
                 raise
             member.reason = error.message
+            return
+        except Exception as error:  # the edge of a child's start: one child's fault must not end the others
+            if member.essential and not member.was_ready.is_set():
+                raise
+            member.reason = f"could not start: {type(error).__name__}"
+            _LOG.exception("unexpected error at the start of a child", child=member.name)
             return
         watcher = asyncio.create_task(self._watch(member, child))
         try:

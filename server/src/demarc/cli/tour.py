@@ -13,7 +13,7 @@ import httpx
 from rich.console import Console
 
 from demarc.adapters.nas_simulator.nas import Dialed, SimulatedNas, SimulatedSession
-from demarc.cli.sandbox import NAS_SECRET, PASSWORD, TENANTS
+from demarc.cli.sandbox import DOCUMENT_TAG, NAS_SECRET, PASSWORD, TENANTS
 from demarc.kernel.errors import Unavailable
 from demarc.kernel.settings import Settings
 
@@ -211,6 +211,7 @@ class Tour:
                     {"type": "email", "delay_days": 0, "template": "payment_reminder_1"},
                     {"type": "suspend_service", "delay_days": 4},
                 ],
+                "exclusion_rules": {"customer_tags": [DOCUMENT_TAG]},
                 "priority": 100,
             },
         )

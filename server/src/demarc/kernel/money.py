@@ -10,6 +10,10 @@ from babel.numbers import get_currency_precision, list_currencies
 
 from demarc.kernel.errors import invalid
 
+# Babel knows how currencies are written (CLDR); these have more digits in ISO 4217 than people write.
+_ISO_4217 = dict.fromkeys(
+    ("AFN", "ALL", "IRR", "KPW", "LAK", "LBP", "MGA", "MMK", "RSD", "SOS", "SYP", "YER"), 2
+) | {"IQD": 3}
 _EXACT = Context(prec=100)  # wide enough that nothing but the last step rounds
 
 
@@ -22,7 +26,7 @@ def exponent(currency: str) -> int:
     """
     if currency not in list_currencies():
         raise invalid("currency", f"{currency!r} is not an ISO 4217 currency code")
-    return get_currency_precision(currency)
+    return _ISO_4217.get(currency, get_currency_precision(currency))
 
 
 def round_to_minor(amount: Decimal, currency: str) -> int:

@@ -32,7 +32,6 @@ TAGS = {
     "subscriptions": "What a customer agreed to pay for.",
     "services": "What a customer has: provision, suspend, resume, terminate.",
     "subscribers": "Who logs on to the network.",
-    "sessions": "Who is on line and was, and what was ordered of the NAS.",
     "sessions": "Who is on line, who was, and what was ordered of their NAS.",
     "nas": "The access servers that subscribers dial in to.",
     "usage": "What was used, and what it costs.",

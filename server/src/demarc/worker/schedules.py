@@ -13,6 +13,7 @@ from demarc.kernel.jobs import Job, Work, defer, job
 from demarc.kernel.logs import logger
 from demarc.modules.audit.seal import seal_audit_log
 from demarc.modules.tenants.queries import list_tenants
+from demarc.workflows.access_enforcement import enforce_tenant
 from demarc.workflows.non_payment import sweep_tenant
 
 _LOG = logger(__name__)
@@ -37,6 +38,13 @@ async def seal_audit(work: Work, _: Nothing) -> None:
         await seal_audit_log(tx)
 
 
+@job("schedule.enforce_access", Nothing, attempts=2)
+async def enforce(work: Work, _: Nothing) -> None:
+    """Cut one tenant's sessions that should not be live."""
+    async with work.begin() as tx:
+        await enforce_tenant(tx)
+
+
 EVERY_MINUTE: tuple[Job[Nothing], ...] = (sweep, seal_audit)
 
 
@@ -56,6 +64,10 @@ def install_schedules(queue: PgQueuer, database: Database) -> None:
     async def _every_minute(_: Schedule) -> None:
         for kind in EVERY_MINUTE:
             await queue_for_every_tenant(database, kind)
+
+    @queue.schedule("every-ten-seconds", "* * * * * */10")
+    async def _every_ten_seconds(_: Schedule) -> None:
+        await queue_for_every_tenant(database, enforce)
 
     @queue.schedule("session-partitions", "17 3 * * *")
     async def _partitions(_: Schedule) -> None:

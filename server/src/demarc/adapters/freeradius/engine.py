@@ -31,8 +31,6 @@ log = logger("radius")
 READY_SECONDS = 15.0
 STOP_SECONDS = 5.0
 _LOOPBACK = "127.0.0.1"
-# A request is hundreds of small allocations, made in one thread and freed in another: keep more of them at hand (glibc).
-_MALLOC = "glibc.malloc.tcache_count=1000:glibc.malloc.trim_threshold=134217728:glibc.malloc.top_pad=16777216"
 
 
 class RadiusEngine:
@@ -157,12 +155,7 @@ class RadiusEngine:
 
 def child_environment() -> dict[str, str]:
     """As little as FreeRADIUS needs. UTC, because the spool's files are named by hour."""
-    return {
-        "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-        "TZ": "UTC",
-        "LC_ALL": "C",
-        "GLIBC_TUNABLES": _MALLOC,
-    }
+    return {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "TZ": "UTC", "LC_ALL": "C"}
 
 
 def check_ports(config: RadiusConfig) -> None:

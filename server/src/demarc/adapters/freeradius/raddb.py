@@ -118,8 +118,8 @@ class RadiusConfig:
     """All that decides what FreeRADIUS does.
 
     `run_as` names the user that the child runs as when the platform runs as root. `threads` each hold one database
-    connection. `cache_entries` bounds the subscribers remembered for the time that the database is away (about half a
-    kilobyte each).
+    connection; four for each core, because half of them wait for the database. `cache_entries` bounds the subscribers
+    remembered for the time that the database is away (about a kilobyte and a half each).
     """
 
     directory: Path
@@ -131,7 +131,7 @@ class RadiusConfig:
     binary: str = "freeradius"
     library_dir: Path | None = None
     run_as: str | None = None
-    threads: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
+    threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
     nas_lifetime_seconds: int = 30
     reject_delay_seconds: int = 1
     cache_entries: int = 500_000

@@ -24,6 +24,7 @@ from demarc.modules.access import accounting
 from demarc.modules.access.accounting import Merged, RejectedLine
 from demarc.workflows.metering import metrics
 from demarc.workflows.metering.spool import (
+    BLOCK_OCTETS,
     Block,
     SpoolFile,
     SpoolKind,
@@ -201,7 +202,9 @@ class Ingester:
 
     async def _ingest_file(self, connection: Connection, file: SpoolFile, done: _Pass) -> None:
         while self._position(file) < file.size:
-            block = await asyncio.to_thread(read_block, file, self._position(file))
+            # Never past the size that was seen: the file grows meanwhile, and a position beyond `size` reads as a cut file.
+            seen = min(BLOCK_OCTETS, file.size - self._position(file))
+            block = await asyncio.to_thread(read_block, file, self._position(file), seen)
             if block is None:
                 return
             await self._load(connection, block, done)

@@ -1,0 +1,1 @@
+"""One module per wire format, and the table of drivers by name."""

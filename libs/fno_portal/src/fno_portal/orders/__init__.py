@@ -1,0 +1,1 @@
+"""Orders: the store, the event log, and the use cases that never order twice."""
