@@ -93,7 +93,11 @@ async def test_it_tails_files_in_order_and_remembers_where_it_was(
 
 
 async def test_a_file_that_grows_while_it_is_read_is_not_read_again(
-    seeded: Cluster, owner: asyncpg.Connection, ingester: Ingester, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    seeded: Cluster,
+    owner: asyncpg.Connection,
+    ingester: Ingester,
+    spool: Spool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The size was seen before the packet came; reading past it made the position look like that of a cut file."""
     spool.write(FIRST, start(0))

@@ -7,6 +7,7 @@ from itertools import pairwise
 import asyncpg
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from demarc.kernel.context import system
 from demarc.modules.audit.seal import GENESIS, seal_audit_log, verify_audit_log
@@ -26,9 +27,9 @@ async def seal(database, tenant=1):
         return await seal_audit_log(tx)
 
 
-async def verify(database, tenant=1):
+async def verify(database, tenant=1, anchor=None):
     async with database.begin(tenant, TESTER) as tx:
-        return await verify_audit_log(tx)
+        return await verify_audit_log(tx, anchor=anchor)
 
 
 @pytest_asyncio.fixture
@@ -127,6 +128,89 @@ async def test_a_late_commit_is_sealed_later_and_not_lost(database):
         assert await seal(database) == 0, "a seal above an open transaction would not be final"
     assert await seal(database) == 2
     assert await verify(database) is None
+
+
+ANOTHER_CLUSTER = """
+    UPDATE audit_log SET transaction_id = transaction_id + {ahead} WHERE action <> 'new';
+    UPDATE audit_seal SET up_to_transaction = up_to_transaction + {ahead} WHERE up_to_transaction > 0
+"""
+"""What a dump carries from a cluster whose transaction ids are higher: the numbers, and the row ids' sequence."""
+
+
+async def restore(owner, ahead=1_000_000):
+    await owner.execute(ANOTHER_CLUSTER.format(ahead=ahead))
+
+
+async def test_lines_after_a_restore_into_a_younger_cluster_are_sealed(database, owner, sealed):
+    await write(database, "tail")
+    await restore(owner)
+    await write(database, "f", "g")
+    assert await seal(database) == 1, "the restored tail is closed first"
+    assert await seal(database) == 2
+    await write(database, "h")
+    assert await seal(database) == 1
+    assert await seal(database) == 0
+    assert await verify(database) is None
+
+
+async def test_a_restore_can_happen_again_and_again(database, owner, sealed):
+    for _ in range(3):
+        await restore(owner)
+        assert await seal(database) == 0
+        await write(database, "x", "y")
+        assert await seal(database) == 2
+        assert await verify(database) is None
+    await owner.execute("DELETE FROM audit_log WHERE id = (SELECT max(id) FROM audit_log WHERE action = 'x')")
+    assert (await verify(database)).reason == "2 rows were sealed, 1 are there"
+
+
+async def test_a_line_of_before_a_restore_is_still_guarded(database, owner, sealed):
+    await write(database, "tail")
+    await restore(owner)
+    await write(database, "f")
+    await seal(database)
+    await seal(database)
+    await owner.execute("UPDATE audit_log SET actor_name = 'x' WHERE action = 'tail'")
+    assert await verify(database) is not None
+    await owner.execute("UPDATE audit_log SET actor_name = 'test' WHERE action = 'tail'")
+    assert await verify(database) is None
+    await owner.execute(
+        """INSERT INTO audit_log (tenant_id, actor_kind, actor_name, action, entity, entity_id, transaction_id, id)
+           OVERRIDING SYSTEM VALUE
+           SELECT 1, 'system', 'x', 'forged', 'thing', 1, transaction_id + 2000000, -1 * id
+           FROM audit_log WHERE action = 'b'"""
+    )
+    await owner.execute("UPDATE audit_log SET id = 1 WHERE action = 'forged'")
+    assert await verify(database) is not None
+
+
+async def test_a_cluster_that_has_overtaken_the_last_seal_before_it_ran(database, owner, sealed):
+    """Lines that count below the last seal, in a cluster that already counts above it, are found by their ids."""
+    await write(database, "f")
+    await owner.execute("UPDATE audit_log SET transaction_id = 5 WHERE action = 'f'")
+    await write(database, "g")
+    assert await seal(database) == 2
+    assert await verify(database) is None
+
+
+async def test_a_cut_off_end_is_seen_by_whoever_kept_the_last_seal(database, owner, sealed):
+    anchor = sealed[-1]["hash"]
+    assert await verify(database, anchor=anchor) is None
+    await owner.execute("DELETE FROM audit_log WHERE action = 'd'")
+    await owner.execute("DELETE FROM audit_seal WHERE id = $1", sealed[-1]["id"])
+    assert await verify(database) is None, "the chain alone cannot know"
+    found = await verify(database, anchor=anchor)
+    assert found is not None
+    assert found.seal_id is None
+
+
+async def test_each_seal_is_logged_with_its_hash(database, owner):
+    await write(database, "a")
+    with capture_logs() as lines:
+        await seal(database)
+    logged = next(line for line in lines if line["event"] == "audit log sealed")
+    stored = await owner.fetchval("SELECT hash FROM audit_seal WHERE tenant_id = 1 ORDER BY id DESC LIMIT 1")
+    assert (logged["tenant_id"], logged["seal"]) == (1, stored.hex())
 
 
 async def test_tenants_have_chains_of_their_own(database, owner, sealed):

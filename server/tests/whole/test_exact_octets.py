@@ -73,7 +73,11 @@ async def test_octets_sent_are_stored_and_billed_exactly(platform, seed):
 
         async def caught_up():
             found = await stored()
-            wrong.update(found={key: (found.get(key), octets) for key, octets in sent.items() if found.get(key) != octets})
+            wrong.update(
+                found={
+                    key: (found.get(key), octets) for key, octets in sent.items() if found.get(key) != octets
+                }
+            )
             return found == sent
 
         wrong = {}

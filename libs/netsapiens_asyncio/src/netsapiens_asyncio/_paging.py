@@ -39,12 +39,13 @@ async def read_pages(
     onto the page before: the overlap is then unknown, and that page is read again.
     """
     seen = set() if seen is None else seen
+    overlap = 1 if page > 1 else 0
     start = 0
     last_length = 0
     steps_back = 0
     while True:
         records = await fetch(start, page)
-        if start and records and key(records[0]) not in seen and steps_back < 10:  # noqa: PLR2004
+        if start and overlap and records and key(records[0]) not in seen and steps_back < 10:  # noqa: PLR2004
             steps_back += 1
             start = max(0, start - page)
             continue
@@ -59,7 +60,7 @@ async def read_pages(
         if not fresh and start:
             log.warning("a list route repeats its page; it seems not to page, and may have more records")
             return
-        start += max(1, last_length - 1)
+        start += last_length - overlap
 
 
 async def take(records: AsyncIterator[T], limit: int | None) -> list[T]:

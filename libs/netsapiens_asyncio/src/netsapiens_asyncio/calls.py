@@ -9,7 +9,7 @@ from uuid import uuid4
 from netsapiens_asyncio._address import join
 from netsapiens_asyncio.auth import NetsapiensAPI, as_client
 from netsapiens_asyncio.errors import InvalidInput
-from netsapiens_asyncio.records import ActiveCall, Count, as_list, as_one, put_right
+from netsapiens_asyncio.records import ActiveCall, Count, as_list, as_object, as_one, put_right
 
 CALL_IDS = ("call-orig-call-id", "call-term-call-id", "call-by-call-id", "orig_callid", "term_callid")
 
@@ -110,9 +110,9 @@ class CallsAPI:
             join("domains", domain, "users", user, "calls"),
             json={name: value for name, value in body.items() if value is not None},
         )
-        return {"call-id": chosen, **put_right(answer, ActiveCall)}
+        return {"call-id": chosen, **as_object(answer)}
 
     async def end_call(self, call_id: str, *, domain: str = "~", user: str = "~") -> dict[str, Any]:
         """Hangs up."""
         path = join("domains", domain, "users", user, "calls", call_id)
-        return dict(put_right(await self._client.request("DELETE", path), ActiveCall))
+        return as_object(await self._client.request("DELETE", path))

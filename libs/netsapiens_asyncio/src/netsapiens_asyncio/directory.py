@@ -23,6 +23,7 @@ from netsapiens_asyncio.records import (
     SmsNumber,
     User,
     as_list,
+    as_object,
     as_one,
     put_right,
 )
@@ -55,15 +56,15 @@ class _Collection:
         body = dict(fields)
         if synchronous is not None:
             body["synchronous"] = "yes" if synchronous else "no"
-        return put_right(await self._client.request("POST", path, json=body), dict[str, Any])
+        return as_object(await self._client.request("POST", path, json=body))
 
     async def _update(self, path: str, fields: Fields) -> dict[str, Any]:
         if not fields:
             raise InvalidInput("fields", "give at least one field to change")
-        return put_right(await self._client.request("PUT", path, json=dict(fields)), dict[str, Any])
+        return as_object(await self._client.request("PUT", path, json=dict(fields)))
 
     async def _delete(self, path: str) -> dict[str, Any]:
-        return put_right(await self._client.request("DELETE", path), dict[str, Any])
+        return as_object(await self._client.request("DELETE", path))
 
 
 class DomainsAPI(_Collection):

@@ -15,7 +15,7 @@ from netsapiens_asyncio._paging import PAGE, check_limit, read_pages, take
 from netsapiens_asyncio.auth import NetsapiensAPI, as_client
 from netsapiens_asyncio.clock import parse_time
 from netsapiens_asyncio.errors import NetsapiensError, NotApplied, NotFound, OutcomeUnknown, ServerError
-from netsapiens_asyncio.records import Message, MessageSession, as_list, put_right
+from netsapiens_asyncio.records import Message, MessageSession, as_list, as_object, put_right
 
 MAX_MEDIA = 5 * 1024 * 1024  # bytes
 LOOKS = (0.2, 0.5, 1.0, 2.0)  # waits in seconds between looks for a message: the PBX writes asynchronously
@@ -118,7 +118,7 @@ class MessageAPI:
         if session is not None:
             path = join("domains", "~", "users", "~", "messagesessions", session, "messages")
         try:
-            answer = put_right(await self._client.request("POST", path, json=body), dict[str, Any])
+            answer = as_object(await self._client.request("POST", path, json=body))
         except OutcomeUnknown as error:
             found = await self._look(body, session, key, sent_at)
             if found is None:

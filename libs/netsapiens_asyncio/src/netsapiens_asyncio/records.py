@@ -272,6 +272,15 @@ def put_right(value: Any, kind: type[T]) -> T:
     return cast("T", value)
 
 
+def as_object(answer: Any) -> dict[str, Any]:
+    """An answer that is a record or an acknowledgement, as it came."""
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if not isinstance(answer, dict):
+        raise InvalidResponse(f"expected an object, the PBX answered {type(answer).__name__}")
+    return answer
+
+
 def as_list(answer: Any, kind: type[T]) -> list[T]:
     """The records of a list route, which answers a bare object when there is only one, and null when there is none."""
     if answer is None or answer == {}:

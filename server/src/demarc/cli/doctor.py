@@ -124,7 +124,7 @@ async def _postures(settings: Settings) -> list[NasPosture]:
 
 async def _mail(settings: Settings) -> Check:
     if settings.smtp_url is None:
-        if settings.sandbox:
+        if settings.sandbox or "mail-trap" in read_processes(settings.run_dir):
             return Check("mail", True, f"the sandbox's mail trap on port {settings.mail_trap_port}")
         return Check("mail", False, "set DEMARC_SMTP_URL: without it no e-mail leaves")
     parts = urlsplit(settings.smtp_url.get_secret_value())

@@ -101,7 +101,7 @@ def status() -> None:
             record.state,
             str(record.restarts),
             record.started_at or "",
-            record.reason or "",
+            (record.reason or "").rpartition(" / ")[2],
         )
     console.print(table)
 
@@ -119,10 +119,9 @@ def doctor(
         return
     findings = _run(examine(settings))
     for finding in findings:
-        console.print(
-            f"[{'green' if finding.ok else 'red'}]{'ok ' if finding.ok else 'BAD'}[/] {finding.name}: {finding.advice}"
-        )
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+        word = "[green]ok  [/]" if finding.ok else "[yellow]hint[/]" if finding.hint else "[red]BAD [/]"
+        console.print(f"{word} {finding.name}: {finding.advice}")
+    raise typer.Exit(0 if all(finding.ok or finding.hint for finding in findings) else 1)
 
 
 @app.command()

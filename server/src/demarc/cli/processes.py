@@ -33,7 +33,6 @@ _LOG = logger(__name__)
 _API_POOL = 10
 _INGEST_POOL = 2
 _WORKER_POOL = 20
-_WARM = 5
 STALE_SWEEP_SECONDS = 60.0
 
 
@@ -95,8 +94,7 @@ async def work(settings: Settings) -> None:
     """Run jobs and schedules until SIGTERM; running jobs are finished first."""
     register_everything()
     key = load_master_key(settings.key_file)
-    # Warm connections: pgqueuer sends its first health check while it begins to LISTEN, and must not overtake itself.
-    database = await Database.connect(Connections(settings).app, min_size=_WARM, max_size=_WORKER_POOL)
+    database = await Database.connect(Connections(settings).app, max_size=_WORKER_POOL)
     try:
         async with open_ports(settings, key) as ports, _stop_on_signal() as stop:
             queue = build_queue(database, ports)

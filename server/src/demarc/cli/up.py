@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
@@ -10,7 +11,7 @@ from demarc.adapters.freeradius.engine import RadiusEngine
 from demarc.adapters.postgres.cluster import PrivateCluster
 from demarc.adapters.postgres.external import check_server
 from demarc.bootstrap import Connections, radius_config
-from demarc.cli.children import ProcessChild, console_output, http_ready
+from demarc.cli.children import OutputSink, ProcessChild, console_output, http_ready
 from demarc.cli.sandbox import seed
 from demarc.cli.supervise import Supervisor
 from demarc.kernel.crypto import load_master_key
@@ -73,7 +74,22 @@ async def up(settings: Settings) -> None:
         "demarc",
         f"starting on {settings.data_dir.absolute()}; ready when {_address(settings)}/readyz answers 200",
     )
-    await supervisor.run()
+    announcing = asyncio.create_task(_announce(supervisor, settings, say))
+    try:
+        await supervisor.run()
+    finally:
+        announcing.cancel()
+
+
+async def _announce(supervisor: Supervisor, settings: Settings, say: OutputSink) -> None:
+    """Once everything has come up: where it is and how to try it."""
+    await supervisor.all_ready()
+    say(
+        "demarc",
+        f"ready: {_address(settings)}/ says what runs here, {_address(settings)}/docs describes the API",
+    )
+    if settings.sandbox:
+        say("demarc", "try it: in another shell, with the same DEMARC_ variables, run .venv/bin/demarc tour")
 
 
 async def prepare_database(settings: Settings) -> None:

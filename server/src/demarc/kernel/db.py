@@ -45,6 +45,13 @@ async def prepare_connection(connection: asyncpg.Connection[Any]) -> None:
         )
 
 
+async def keep_as_it_is(connection: asyncpg.Connection[Any]) -> None:
+    """Nothing to reset when a connection is given back: all that is set is set for one transaction, nothing listens.
+
+    Saves a round trip per request; an open transaction is rolled back by asyncpg all the same.
+    """
+
+
 @dataclass(slots=True)
 class Tx:
     """One open transaction of one tenant: row-level security is bound to `tenant.id` until it ends.
@@ -126,6 +133,7 @@ class Database:
                 min_size=min_size,
                 max_size=max_size,
                 init=prepare_connection,
+                reset=keep_as_it_is,
                 command_timeout=60,
                 timeout=5,
             )

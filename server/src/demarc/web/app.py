@@ -25,6 +25,7 @@ from demarc.web.openapi import install_openapi
 from demarc.web.pages.routes import mount_assets
 from demarc.web.pages.routes import router as pages
 from demarc.web.platform import Platform
+from demarc.web.routing import ExactPaths
 
 BSS_ROUTERS = (
     auth.router,
@@ -66,5 +67,6 @@ def create_app(platform: Platform) -> FastAPI:
     mount_assets(app)
     for router in BSS_ROUTERS:
         app.include_router(router)
+    app.router.middleware_stack = ExactPaths(app.router.app, BSS_ROUTERS)
     app.add_middleware(RequestEnvelope)
     return app

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy import bindparam, select
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import DemarcError, Forbidden, Invalid, LimitExceeded, Malformed, Unauthenticated
@@ -32,8 +33,11 @@ _STORED = Query(
 _CLAIM = "INSERT INTO idempotency_key (tenant_id, key, request_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1"
 _ANSWER = "UPDATE idempotency_key SET status_code = $3, body = $4 WHERE tenant_id = $1 AND key = $2"
 _FIRST_SERVER_ERROR = 500
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE"})
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+FastHandler = Callable[[Request, Tx], Coroutine[Any, Any, Response | None]]
+"""Answers a hot route without FastAPI; None: it cannot, and the documented endpoint answers or explains why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class RoutePolicy:
 
     permission: str
     shown_once: tuple[str, ...] = ()
+    fast: FastHandler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,18 @@ class _StoredAnswer:
     created_at: object
 
 
-def current_tx(request: Request) -> Tx:
+# Dependencies are coroutines: FastAPI sends a plain function to another thread, which costs more than it does.
+async def current_tx(request: Request) -> Tx:
     """The request's transaction, opened by its route."""
     tx: Tx = request.state.tx
     return tx
 
 
-def current_platform(request: Request) -> Platform:
+async def current_platform(request: Request) -> Platform:
+    return platform_of(request)
+
+
+def platform_of(request: Request) -> Platform:
     platform: Platform = request.app.state.platform
     return platform
 
@@ -81,7 +91,7 @@ def authenticate(request: Request) -> Principal:
         raise Unauthenticated(
             "send an access token: Authorization: Bearer <token>, from POST /api/auth/token"
         )
-    principal = current_platform(request).tokens.read(token.strip())
+    principal = platform_of(request).tokens.read(token.strip())
     tenant = request.headers.get("x-tenant-id")
     if tenant is None:
         raise Forbidden("name your tenant in the header X-Tenant-ID", code="TENANT_REQUIRED")
@@ -96,6 +106,8 @@ class TransactionRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         endpoint = super().get_route_handler()
         policy: RoutePolicy = getattr(self.endpoint, "__route_policy__")  # noqa: B009 - set by ApiRouter
+        if policy.fast is not None:
+            endpoint = _fast_first(policy.fast, endpoint)
 
         async def handle(request: Request) -> Response:
             principal = authenticate(request)
@@ -108,9 +120,17 @@ class TransactionRoute(APIRoute):
         return handle
 
 
+def _fast_first(fast: FastHandler, endpoint: Handler) -> Handler:
+    async def handle(request: Request) -> Response:
+        return await fast(request, request.state.tx) or await endpoint(request)
+
+    return handle
+
+
 async def _run(request: Request, principal: Principal, endpoint: Handler) -> Response:
-    platform = current_platform(request)
-    async with platform.database.begin(
+    if request.method not in _WITHOUT_BODY:
+        await request.body()  # before a connection is held: a slow sender holds none
+    async with platform_of(request).database.begin(
         principal.tenant_id, principal.actor, request_id=request.state.request_id
     ) as tx:
         request.state.tx = tx
@@ -127,7 +147,7 @@ async def _run_once(
     digest = hashlib.sha256(asked.encode() + b"\0" + await request.body()).digest()
 
     async def claimed(inner: Request) -> Response:
-        tx = current_tx(inner)
+        tx: Tx = inner.state.tx
         if await tx.connection.fetchval(_CLAIM, tx.tenant.id, key, digest) is None:
             return await _replay(tx, key, digest)
         response = await endpoint(inner)
@@ -166,7 +186,7 @@ async def _keep_refusal(
     if error.code in ("IDEMPOTENCY_KEY_REUSED", "CONCURRENT_CHANGE"):
         return
     response = respond(error)
-    database = current_platform(request).database
+    database = platform_of(request).database
     async with database.begin(
         principal.tenant_id, principal.actor, request_id=request.state.request_id
     ) as tx:
@@ -214,6 +234,7 @@ class ApiRouter(APIRouter):
         status: int = 200,
         problem: tuple[int, ...] = (),
         shown_once: tuple[str, ...] = (),
+        fast: FastHandler | None = None,
         **options: Any,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register an endpoint.
@@ -225,11 +246,12 @@ class ApiRouter(APIRouter):
             status: of the ordinary answer.
             problem: documented error statuses beside 400, 401, 403, 422 and 503.
             shown_once: fields of the answer that are never stored for a replay.
+            fast: asked first; for routes that have to be fast, and mean the same as the endpoint.
             **options: passed to FastAPI.
         """
 
         def register(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-            setattr(endpoint, "__route_policy__", RoutePolicy(permission, shown_once))  # noqa: B010 - read by TransactionRoute
+            setattr(endpoint, "__route_policy__", RoutePolicy(permission, shown_once, fast))  # noqa: B010 - read by TransactionRoute
             self.add_api_route(
                 path,
                 endpoint,
@@ -242,3 +264,30 @@ class ApiRouter(APIRouter):
             return endpoint
 
         return register
+
+
+class ExactPaths:
+    """In front of the router: routes whose path has no parameter are found by one look-up, not by trying all in turn.
+
+    Args:
+        router: what answers everything else.
+        routers: whose routes are looked up.
+    """
+
+    def __init__(self, router: ASGIApp, routers: Iterable[APIRouter]) -> None:
+        self._router = router
+        routes = [route for one in routers for route in one.routes if isinstance(route, APIRoute)]
+        self._exact = {
+            (method, route.path): route
+            for route in reversed(routes)  # of two with one path the first one answers
+            if not route.param_convertors
+            for method in route.methods
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._exact.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if route is None:
+            await self._router(scope, receive, send)
+            return
+        scope.update(route=route, endpoint=route.endpoint, path_params={})
+        await route.handle(scope, receive, send)

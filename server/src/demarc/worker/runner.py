@@ -82,6 +82,9 @@ async def run_queue(queue: PgQueuer) -> None:
 
     A lost database ends it with an error: the supervisor starts the process again.
     """
+    # pgqueuer sends its first health check while it begins to LISTEN; on a busy machine the check overtakes, is never
+    # heard, and ends the worker ten seconds later. Listening before it starts closes the gap.
+    await queue.connection.add_listener(queue.channel, _not_ours)
     await queue.run(
         dequeue_timeout=POLL,
         batch_size=BATCH,
@@ -89,3 +92,7 @@ async def run_queue(queue: PgQueuer) -> None:
         heartbeat_timeout=HEARTBEAT,
         shutdown_on_listener_failure=True,
     )
+
+
+def _not_ours(_payload: str | bytes | bytearray) -> None:
+    """What the queue announces is for the queue's own listener, on the same connection."""

@@ -122,6 +122,7 @@ class OrderDesk:
     async def _send(self, client: FNOClient, record: OrderRecord) -> FNOOrder:
         try:
             answer = await client.create_order(_wire(record.request))
+            _status(answer, client.name)
         except asyncio.CancelledError:
             await asyncio.shield(self._mark(record, Outcome.UNKNOWN, "cancelled while sending"))
             raise

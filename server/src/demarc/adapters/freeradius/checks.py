@@ -12,11 +12,15 @@ from demarc.kernel.errors import Misconfigured
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding: what was looked at, whether it is well, and what to do if not (or what is so, if it is)."""
+    """One finding: what was looked at, whether it is well, and what to do if not (or what is so, if it is).
+
+    `hint`: not well, but nothing is broken; worth a look.
+    """
 
     name: str
     ok: bool
     advice: str
+    hint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,13 @@ def check_posture(nas: NasPosture) -> Check:
             False,
             "no signed request seen yet, so unsigned ones are taken: make the NAS send Message-Authenticator "
             "(MikroTik: /radius require-message-auth), then set it to `required`",
+            hint=True,
         )
     return Check(
-        name, False, "off: unsigned requests are taken (CVE-2024-3596); update the NAS, then set `required`"
+        name,
+        False,
+        "off: unsigned requests are taken (CVE-2024-3596); update the NAS, then set `required`",
+        hint=True,
     )
 
 

@@ -18,7 +18,12 @@ audit_log = tenant_table(
     Column("before", JSONB),
     Column("after", JSONB),
     Column("request_id", Text, nullable=False, server_default=""),
-    Column("transaction_id", BigInteger, nullable=False, server_default=text("pg_current_xact_id()::text::bigint")),
+    Column(
+        "transaction_id",
+        BigInteger,
+        nullable=False,
+        server_default=text("pg_current_xact_id()::text::bigint"),
+    ),
     at("recorded_at", default_now=True),
     append_only=True,
 )
@@ -28,10 +33,16 @@ Index("ix_audit_log_transaction", audit_log.c.tenant_id, audit_log.c.transaction
 audit_seal = tenant_table(
     "audit_seal",
     Column("up_to_transaction", BigInteger, nullable=False),
+    Column("floor_id", BigInteger, nullable=False, server_default="0"),
+    Column("last_id", BigInteger, nullable=False),
     Column("rows_sealed", Integer, nullable=False),
     Column("previous_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     at("sealed_at", default_now=True),
     append_only=True,
 )
-"""`hash` covers the previous seal and every row with a transaction id below `up_to_transaction` not sealed before."""
+"""`hash` covers the previous seal and every row below `up_to_transaction` not sealed before.
+
+`floor_id`: rows up to it were written in an earlier cluster, whose transaction ids say nothing here; `last_id`: the
+highest id that is sealed.
+"""

@@ -14,7 +14,7 @@ from demarc.kernel.clock import as_utc
 from demarc.kernel.paging import LIMIT_DEFAULT, LIMIT_MAX, Page, Window
 
 
-def window(
+async def window(
     skip: Annotated[int, Query(ge=0, le=10_000_000, description="rows to pass over")] = 0,
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="rows to answer at most")] = LIMIT_DEFAULT,
 ) -> Window:

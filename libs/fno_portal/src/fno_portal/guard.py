@@ -1,0 +1,144 @@
+"""A driver behind its channel: every verb runs under breaker, deadline and audit, also a third party's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
+
+from fno_portal.base import Capability, Description, FNOClient
+from fno_portal.channel import Channel
+from fno_portal.errors import FNOCoverageError, FNOError, FNOFaultError, FNOOrderError, FNOProtocolError
+
+T = TypeVar("T")
+
+
+class GuardedClient:
+    """Wraps a driver. Whatever it raises that is not of the error tree becomes FNOProtocolError, naming the operator."""
+
+    def __init__(self, client: FNOClient) -> None:
+        """Guard `client` by its own channel."""
+        self.client = client
+        self.name = client.name
+        self.channel: Channel = client.channel
+
+    async def _run(
+        self,
+        action: str,
+        call: Awaitable[T],
+        failure: type[FNOError],
+        detail: Mapping[str, Any],
+        deadline_s: float | None = None,
+    ) -> T:
+        try:
+            async with self.channel.operation(
+                action, dict(detail), deadline_s or self.channel.limits.deadline_s
+            ):
+                return await self._typed(action, call)
+        except FNOError as error:
+            if type(error) is FNOError:
+                raise failure(error.message, fno=self.name, hint=error.hint) from error
+            if error.fno is None:
+                error.fno = self.name
+                error.args = (f"{self.name}: {error}",)
+            raise
+        finally:
+            close = getattr(call, "close", None)
+            if close is not None:
+                close()
+
+    async def _typed(self, action: str, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+            if isinstance(error, FNOError):
+                raise
+            raise FNOProtocolError(
+                f"the answer to {action} could not be read ({type(error).__name__})",
+                fno=self.name,
+                hint="The operator's interface may have changed; see the audit trail",
+            ) from error
+
+    async def check_coverage(self, address: str) -> dict[str, Any]:
+        """See DriverBase."""
+        return await self._run(
+            "check_coverage", self.client.check_coverage(address), FNOCoverageError, {"address": str(address)}
+        )
+
+    async def create_order(self, order_data: dict[str, Any]) -> dict[str, Any]:
+        """See DriverBase; with the deadline of orders."""
+        return await self._run(
+            "create_order",
+            self.client.create_order(order_data),
+            FNOOrderError,
+            {"reference": order_data.get("reference"), "package": order_data.get("package")},
+            self.channel.limits.order_deadline_s,
+        )
+
+    async def get_order_status(self, order_id: str) -> dict[str, Any]:
+        """See DriverBase."""
+        return await self._run(
+            "get_order_status", self.client.get_order_status(order_id), FNOOrderError, {"order": order_id}
+        )
+
+    async def find_order(self, reference: str) -> dict[str, Any] | None:
+        """See DriverBase."""
+        return await self._run(
+            "find_order", self.client.find_order(reference), FNOOrderError, {"reference": reference}
+        )
+
+    async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
+        """See DriverBase."""
+        return await self._run(
+            "cancel_order",
+            self.client.cancel_order(order_id, reason),
+            FNOOrderError,
+            {"order": order_id},
+            self.channel.limits.order_deadline_s,
+        )
+
+    async def list_appointments(self, order_id: str) -> list[str]:
+        """See DriverBase."""
+        return await self._run(
+            "list_appointments", self.client.list_appointments(order_id), FNOOrderError, {"order": order_id}
+        )
+
+    async def book_appointment(self, order_id: str, slot: str) -> dict[str, Any]:
+        """See DriverBase."""
+        return await self._run(
+            "book_appointment",
+            self.client.book_appointment(order_id, slot),
+            FNOOrderError,
+            {"order": order_id, "slot": slot},
+        )
+
+    async def submit_fault(self, fault_data: dict[str, Any]) -> dict[str, Any]:
+        """See DriverBase."""
+        return await self._run(
+            "submit_fault",
+            self.client.submit_fault(fault_data),
+            FNOFaultError,
+            {"reference": fault_data.get("reference")},
+            self.channel.limits.order_deadline_s,
+        )
+
+    async def get_fault_status(self, fault_id: str) -> dict[str, Any]:
+        """See DriverBase."""
+        return await self._run(
+            "get_fault_status", self.client.get_fault_status(fault_id), FNOFaultError, {"fault": fault_id}
+        )
+
+    def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """See DriverBase."""
+        return self.client.read_webhook(payload)
+
+    def supports(self, capability: Capability) -> bool:
+        """See DriverBase."""
+        return self.client.supports(capability)
+
+    def describe(self) -> Description:
+        """See DriverBase."""
+        return self.client.describe()
+
+    async def aclose(self) -> None:
+        """See DriverBase."""
+        await self.client.aclose()

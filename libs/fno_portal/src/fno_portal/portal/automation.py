@@ -1,0 +1,383 @@
+"""The documented portal classes: a browser session with log-in, kept between runs, and Openserve's coverage search."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
+from urllib.parse import urljoin
+
+from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import TimeoutError as PlaywrightTimeout
+
+from fno_portal.base import require_https
+from fno_portal.errors import (
+    FNOAmbiguousAddressError,
+    FNOAuthError,
+    FNOCoverageError,
+    FNOError,
+    FNOHumanNeededError,
+    FNOLayoutError,
+    FNOTimeoutError,
+    FNOUnavailableError,
+    FNOValidationError,
+)
+from fno_portal.models import Address
+from fno_portal.portal.browser import SharedBrowser
+from fno_portal.portal.evidence import EvidenceRoom
+from fno_portal.portal.selectors import SelectorSet, load_selectors
+from fno_portal.portal.totp import TotpSeed
+
+CAPTCHA = ".captcha, .g-recaptcha, .h-captcha, iframe[src*='captcha']"
+HumanHook = Callable[[Page, str], Awaitable[None]]
+
+
+class FNOPortalAutomation:
+    """Base class for FNO portal automation.
+
+    `start`, `login` and `close` work as documented. Beside them: the session's cookies are kept in `state_dir` and used
+    again, one log-in runs at a time, a second factor is answered, and failures leave evidence.
+    """
+
+    name: str = "portal"
+
+    def __init__(
+        self,
+        username: str,
+        password: str,
+        headless: bool = True,
+        *,
+        totp_seed: str | None = None,
+        state_dir: Path | None = None,
+        evidence_dir: Path | None = None,
+        browser: SharedBrowser | None = None,
+        human: HumanHook | None = None,
+        wait_s: float = 10,
+        name: str | None = None,
+        selectors: SelectorSet | None = None,
+    ) -> None:
+        """Prepare; no browser is started.
+
+        Args:
+            username: of the portal.
+            password: of the portal.
+            headless: without a window.
+            totp_seed: base32, where the portal asks for a second factor.
+            state_dir: where the session is kept between runs (0600); None forgets it.
+            evidence_dir: where screenshots and HTML of failures go; None keeps none.
+            browser: one shared with other portals; its own when missing.
+            human: called with the page and what to do at a CAPTCHA; returns when the person is done.
+            wait_s: how long a page may take to show what is expected.
+            name: the operator's name where it is not the class's own.
+            selectors: what is where; the newest shipped for the operator when missing.
+
+        Raises:
+            FNOConfigError: the TOTP seed is malformed.
+        """
+        self.name = name or type(self).name
+        self.username = username
+        self.password = password
+        self.headless = headless
+        self.browser: Browser | None = None
+        self.page: Page | None = None
+        self.context: BrowserContext | None = None
+        self.selectors = selectors or load_selectors(self.name if self.name != "portal" else "generic")
+        self._totp = TotpSeed(totp_seed, fno=self.name) if totp_seed is not None else None
+        self._state_dir = state_dir
+        self._evidence = EvidenceRoom(evidence_dir)
+        self._shared = browser or SharedBrowser(headless=headless)
+        self._human = human
+        self._wait_ms = wait_s * 1000
+        self._login_lock = asyncio.Lock()
+        self._start_lock = asyncio.Lock()
+        self._logins = 0
+
+    @property
+    def logins(self) -> int:
+        """How often the log-in form was sent."""
+        return self._logins
+
+    async def start(self) -> None:
+        """Start the browser session, with the cookies of the last one where they are kept."""
+        async with self._start_lock:
+            if self.context is not None and self.browser is not None and self.browser.is_connected():
+                return
+            self.browser = await self._shared.acquire()
+            state = self._state_file()
+            kept = str(state) if state is not None and state.exists() else None
+            self.context = await self.browser.new_context(storage_state=kept)
+            self.context.set_default_timeout(self._wait_ms)
+            self.page = await self.context.new_page()
+
+    async def close(self) -> None:
+        """Close the session, and the browser where nobody else uses it."""
+        async with self._start_lock:
+            context, self.context = self.context, None
+            browser, self.browser, self.page = self.browser, None, None
+            if context is not None:
+                with suppress(PlaywrightError):
+                    await context.close()
+            if browser is not None:
+                await self._shared.release()
+
+    async def login(self, portal_url: str, login_selector: Dict[str, str]) -> None:  # noqa: UP006
+        """Log in to the portal on the page of this session.
+
+        Args:
+            portal_url: where the form is.
+            login_selector: `username`, `password`, `submit`, and where there are such: `totp`, `totp_submit`, `error`,
+                `inside` (something that only shows when logged in).
+
+        Raises:
+            FNOAuthError, FNOHumanNeededError, FNOLayoutError, FNOUnavailableError.
+        """
+        await self.start()
+        assert self.page is not None
+        require_https(portal_url, fno=self.name, what="portal_url")
+        async with self._login_lock:
+            await self.goto(self.page, portal_url, "login")
+            await self._log_in_on(self.page, login_selector)
+
+    async def ensure_logged_in(self, page: Page, portal_url: str, seen: int) -> None:
+        """Log in, unless somebody has since the caller saw `seen` log-ins (see `logins`)."""
+        form = self.selectors.page("login")
+        async with self._login_lock:
+            if self._logins > seen:
+                return
+            await self.goto(page, urljoin(portal_url, form["path"]), "login")
+            await self._log_in_on(page, form)
+
+    async def _log_in_on(self, page: Page, form: Mapping[str, str]) -> None:
+        inside = form.get("inside")
+        if inside and await page.locator(inside).first.is_visible():
+            return
+        await self._past_captcha(page, "login")
+        await self.expect(page, [form["username"]], "login")
+        await page.fill(form["username"], self.username)
+        await page.fill(form["password"], self.password)
+        await page.click(form["submit"])
+        self._logins += 1
+        await page.wait_for_load_state("networkidle")
+        await self._past_captcha(page, "login")
+        await self._second_factor(page, form)
+        await self._check_inside(page, form)
+        await self._save_state()
+
+    async def _second_factor(self, page: Page, form: Mapping[str, str]) -> None:
+        field = form.get("totp")
+        if not field or not await page.locator(field).first.is_visible():
+            return
+        if self._totp is None:
+            raise FNOAuthError(
+                "the portal asks for a one-time code", fno=self.name, hint="Configure totp_seed for this operator"
+            )
+        await page.fill(field, self._totp.now())
+        await page.click(form.get("totp_submit", form["submit"]))
+        await page.wait_for_load_state("networkidle")
+
+    async def _check_inside(self, page: Page, form: Mapping[str, str]) -> None:
+        error = form.get("error")
+        refused = bool(error) and await page.locator(str(error)).first.is_visible()
+        still_there = await page.locator(form["password"]).first.is_visible()
+        inside = form.get("inside")
+        if refused or still_there:
+            await self.keep_evidence(page, "login", "log-in refused")
+            raise FNOAuthError(
+                "the portal refused the log-in",
+                fno=self.name,
+                hint="Check username, password and totp_seed; repeated attempts may lock the account",
+            )
+        if inside:
+            await self.expect(page, [inside], "login")
+
+    async def _past_captcha(self, page: Page, action: str) -> None:
+        if not await page.locator(CAPTCHA).first.is_visible():
+            return
+        if self._human is not None:
+            await self._human(page, f"{self.name}: solve the CAPTCHA, then go on")
+            if not await page.locator(CAPTCHA).first.is_visible():
+                return
+        evidence = await self.keep_evidence(page, action, "captcha")
+        raise FNOHumanNeededError(
+            "the portal asks for a CAPTCHA",
+            fno=self.name,
+            hint=f"Run `fno login {self.name}` and solve it in the window; the session is kept",
+            evidence=evidence,
+        )
+
+    async def goto(self, page: Page, url: str, action: str) -> None:
+        """Open a page.
+
+        Raises:
+            FNOTimeoutError, FNOUnavailableError: it does not come.
+        """
+        try:
+            response = await page.goto(url)
+        except PlaywrightTimeout as error:
+            raise FNOTimeoutError(f"the page for {action} does not come", fno=self.name, hint="Try again later") from error
+        except PlaywrightError as error:
+            raise FNOUnavailableError(
+                f"the portal cannot be reached ({_first_line(error)})",
+                fno=self.name,
+                hint="Check portal_url and the network",
+                sent=False,
+            ) from error
+        if response is not None and response.status >= 500:  # noqa: PLR2004 - HTTP
+            raise FNOUnavailableError(f"the portal failed (HTTP {response.status})", fno=self.name, hint="Try later")
+
+    async def expect(self, page: Page, wanted: list[str], action: str) -> str:
+        """Wait until one of the selectors is visible and answer which.
+
+        Raises:
+            FNOHumanNeededError: a CAPTCHA shows instead. FNOLayoutError: none of them, with evidence.
+        """
+        try:
+            await page.wait_for_selector(", ".join([*wanted, CAPTCHA]), state="visible")
+        except PlaywrightTimeout as error:
+            await self._raise_layout(page, wanted, action, error)
+        for selector in wanted:
+            if await page.locator(selector).first.is_visible():
+                return selector
+        await self._past_captcha(page, action)
+        return await self.expect(page, wanted, action)
+
+    async def _raise_layout(self, page: Page, wanted: list[str], action: str, cause: Exception) -> None:
+        evidence = await self.keep_evidence(page, action, f"expected {' or '.join(wanted)}")
+        raise FNOLayoutError(
+            f"the page for {action} does not show {' or '.join(wanted)} (selectors v{self.selectors.version})",
+            fno=self.name,
+            hint=f"Look at {evidence or 'the portal'} and write the next version of the selectors",
+            evidence=evidence,
+        ) from cause
+
+    async def keep_evidence(self, page: Page, action: str, reason: str) -> str | None:
+        """Keep screenshot and HTML; answers where, or None."""
+        return await self._evidence.keep(
+            page, fno=self.name, action=action, reason=reason, version=self.selectors.version
+        )
+
+    @asynccontextmanager
+    async def new_page(self) -> AsyncIterator[Page]:
+        """A page of its own in this session, so that operations do not meet on one page.
+
+        Failures of Playwright become errors of the tree.
+        """
+        await self.start()
+        assert self.context is not None
+        page = await self.context.new_page()
+        try:
+            yield page
+        except FNOError:
+            raise
+        except PlaywrightTimeout as error:
+            await self._raise_layout(page, ["what its selectors name"], "step", error)
+        except PlaywrightError as error:
+            raise FNOUnavailableError(
+                f"the portal session broke ({_first_line(error)})", fno=self.name, hint="Try again"
+            ) from error
+        finally:
+            with suppress(PlaywrightError):
+                await page.close()
+
+    def _state_file(self) -> Path | None:
+        if self._state_dir is None:
+            return None
+        account = hashlib.sha256(self.username.encode()).hexdigest()[:12]
+        return self._state_dir / f"{self.name}-{account}.json"
+
+    async def _save_state(self) -> None:
+        file = self._state_file()
+        if file is None or self.context is None:
+            return
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Made with its mode first: Playwright would write the cookies into a world-readable file.
+        fresh = file.with_suffix(".new")
+        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        await self.context.storage_state(path=fresh)
+        fresh.replace(file)
+
+
+class OpenservePortalAutomation(FNOPortalAutomation):
+    """Openserve Portal Automation."""
+
+    name = "openserve"
+    PORTAL_URL = "https://partner.openserve.co.za"
+    LOGIN_SELECTORS: ClassVar[dict[str, str]] = {
+        "username": "#username",
+        "password": "#password",
+        "submit": "button[type='submit']",
+    }
+
+    async def check_coverage(self, address: str) -> Dict[str, Any]:  # noqa: UP006
+        """Check coverage on Openserve portal, on this session's page, which is logged in.
+
+        Answers `available`, `is_covered` and `packages` (`name`, `speed`, and `monthly_cost` where shown).
+        """
+        if self.page is None:
+            raise FNOAuthError("the session is not started", fno=self.name, hint="Call start and login first")
+        if not str(Address.of(address)):
+            raise FNOValidationError("the portal searches by text", fno=self.name, hint="Give the address as text")
+        where = self.selectors.page("coverage")
+        await self.goto(self.page, urljoin(self.PORTAL_URL, where["path"]), "coverage")
+        await self.expect(self.page, [where["address"]], "coverage")
+        await self.page.fill(where["address"], address)
+        await self.page.click(where["submit"])
+        await self.expect(self.page, [where["results"]], "coverage")
+        return await read_results(self, self.page, where)
+
+
+_RESULTS = """
+(where) => {
+    const results = document.querySelector(where.results);
+    const text = (parent, selector) => selector ? (parent.querySelector(selector)?.textContent ?? '').trim() : '';
+    return {
+        available: results.classList.contains(where.covered),
+        unavailable: results.classList.contains(where.not_covered),
+        candidates: Array.from(results.querySelectorAll(where.candidate)).map(c => c.textContent.trim()),
+        packages: Array.from(results.querySelectorAll(where.package)).map(p => ({
+            name: text(p, where.name), speed: text(p, where.speed), price: text(p, where.price),
+        })),
+    };
+}
+"""
+
+
+async def read_results(portal: FNOPortalAutomation, page: Page, where: Mapping[str, Any]) -> dict[str, Any]:
+    """The result box of a coverage search. It must say one or the other: silence is no "not covered".
+
+    Raises:
+        FNOAmbiguousAddressError, FNOLayoutError.
+    """
+    found = await page.evaluate(_RESULTS, dict(where))
+    if found["candidates"]:
+        raise FNOAmbiguousAddressError(
+            f"{len(found['candidates'])} places go by that address",
+            fno=portal.name,
+            hint="Ask again with one of the candidates",
+            candidates=[{"address": one, "keys": {}} for one in found["candidates"]],
+        )
+    if found["available"] == found["unavailable"]:
+        evidence = await portal.keep_evidence(page, "coverage", "no verdict")
+        raise FNOLayoutError(
+            "the result says neither covered nor not covered",
+            fno=portal.name,
+            hint=f"Look at {evidence or 'the portal'} and write the next version of the selectors",
+            evidence=evidence,
+        )
+    packages = [
+        {"name": one["name"], "speed": one["speed"], **({"monthly_cost": one["price"]} if one["price"] else {})}
+        for one in found["packages"]
+    ]
+    if found["available"] and any(not one["name"] for one in packages):
+        raise FNOCoverageError("a package has no name", fno=portal.name, hint="Check the selectors of packages")
+    return {"available": found["available"], "is_covered": found["available"], "packages": packages}
+
+
+def _first_line(error: PlaywrightError) -> str:
+    """Chromium's own word, without the address, which may carry what was searched."""
+    return error.message.splitlines()[0].split(" at http")[0]
