@@ -8,9 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(VENV)/.packages.stamp
 MANIFESTS := $(wildcard pyproject.toml uv.lock server/pyproject.toml libs/*/pyproject.toml)
-PYTHON_PATHS := $(wildcard server bench libs examples)
+PYTHON_PATHS := $(wildcard server bench libs examples docs/*.py)
 
-.PHONY: help setup run test check lint format types contracts migration baseline bench clean reset packages user radius
+.PHONY: help setup run test check lint format types contracts migration baseline bench clean reset packages user radius fno
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ setup: packages user ## install what is missing: uv, Python packages, FreeRADIUS
 run: setup ## run the platform with its sandbox in the foreground; Ctrl-C stops it
 	@exec $(BIN)/demarc up --sandbox
 
-test: packages user radius ## run every test
+test: packages user radius fno ## run every test
 	@$(BIN)/pytest $(ARGS)
 
 check: lint types contracts test ## what the CI runs: lint, types, import contracts, tests
@@ -72,3 +72,6 @@ user:
 
 radius:
 	@deploy/setup/freeradius.sh
+
+fno:
+	@deploy/setup/fno.sh

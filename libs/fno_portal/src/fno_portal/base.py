@@ -111,19 +111,19 @@ class FNOClient(Protocol):
     name: str
     channel: Channel
 
-    async def check_coverage(self, address: str) -> dict[str, Any]: ...  # noqa: D102
-    async def create_order(self, order_data: dict[str, Any]) -> dict[str, Any]: ...  # noqa: D102
-    async def get_order_status(self, order_id: str) -> dict[str, Any]: ...  # noqa: D102
-    async def submit_fault(self, fault_data: dict[str, Any]) -> dict[str, Any]: ...  # noqa: D102
-    async def find_order(self, reference: str) -> dict[str, Any] | None: ...  # noqa: D102
-    async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]: ...  # noqa: D102
-    async def list_appointments(self, order_id: str) -> list[str]: ...  # noqa: D102
-    async def book_appointment(self, order_id: str, slot: str) -> dict[str, Any]: ...  # noqa: D102
-    async def get_fault_status(self, fault_id: str) -> dict[str, Any]: ...  # noqa: D102
-    def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]: ...  # noqa: D102
-    def supports(self, capability: Capability) -> bool: ...  # noqa: D102
-    def describe(self) -> Description: ...  # noqa: D102
-    async def aclose(self) -> None: ...  # noqa: D102
+    async def check_coverage(self, address: str) -> dict[str, Any]: ...
+    async def create_order(self, order_data: dict[str, Any]) -> dict[str, Any]: ...
+    async def get_order_status(self, order_id: str) -> dict[str, Any]: ...
+    async def submit_fault(self, fault_data: dict[str, Any]) -> dict[str, Any]: ...
+    async def find_order(self, reference: str) -> dict[str, Any] | None: ...
+    async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]: ...
+    async def list_appointments(self, order_id: str) -> list[str]: ...
+    async def book_appointment(self, order_id: str, slot: str) -> dict[str, Any]: ...
+    async def get_fault_status(self, fault_id: str) -> dict[str, Any]: ...
+    def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]: ...
+    def supports(self, capability: Capability) -> bool: ...
+    def describe(self) -> Description: ...
+    async def aclose(self) -> None: ...
 
 
 class DriverBase(ABC):
@@ -192,7 +192,7 @@ class DriverBase(ABC):
             self.name, self.channel_kind, self.capabilities, self.assumed, self.source, self.order_types
         )
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 - nothing to let go of is fine
         """Let go of connections."""
 
     def unsupported(self, capability: Capability, *_: object) -> FNOUnsupportedError:
@@ -214,7 +214,7 @@ class FNOClientBase(DriverBase):
         self,
         base_url: str,
         api_key: str,
-        timeout: int = 30,  # noqa: ASYNC109 - documented signature
+        timeout: int = 30,
         *,
         name: str | None = None,
         channel: Channel | None = None,
@@ -278,7 +278,9 @@ class FNOClientBase(DriverBase):
         outcome = "failed"
         try:
             response = await self._transmit(method, path, arguments)
-            outcome = str(getattr(response, "status_code", "")) if isinstance(response, httpx.Response) else "ok"
+            outcome = (
+                str(getattr(response, "status_code", "")) if isinstance(response, httpx.Response) else "ok"
+            )
             headers = response.headers if isinstance(response, httpx.Response) else {}
             return await self._read(response, failure), headers
         except FNOError as error:
@@ -441,6 +443,8 @@ def require_fields(answer: Any, fields: tuple[str, ...], *, fno: str, what: str)
     missing = [field for field in fields if answer.get(field) is None]
     if missing:
         raise FNOProtocolError(
-            f"the answer to {what} lacks {', '.join(missing)}", fno=fno, hint="The operator's API may have changed"
+            f"the answer to {what} lacks {', '.join(missing)}",
+            fno=fno,
+            hint="The operator's API may have changed",
         )
     return dict(answer)

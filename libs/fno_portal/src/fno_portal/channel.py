@@ -110,7 +110,7 @@ class Channel:
         """Make the line of one operator."""
         self.fno = fno
         self.limits = limits or Limits()
-        self.sink: AuditSink = sink or LoggingAudit()
+        self.sink: AuditSink = sink if sink is not None else LoggingAudit()
         self.breaker = Breaker(self.limits, clock)
         self._limiter: AsyncLimiter | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

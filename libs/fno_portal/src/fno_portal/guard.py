@@ -15,11 +15,11 @@ T = TypeVar("T")
 class GuardedClient:
     """Wraps a driver. Whatever it raises that is not of the error tree becomes FNOProtocolError, naming the operator."""
 
-    def __init__(self, client: FNOClient) -> None:
-        """Guard `client` by its own channel."""
+    def __init__(self, client: FNOClient, name: str, channel: Channel) -> None:
+        """Guard `client`, which acts for the operator `name`, by a channel."""
         self.client = client
-        self.name = client.name
-        self.channel: Channel = client.channel
+        self.name = name
+        self.channel = channel
 
     async def _run(
         self,

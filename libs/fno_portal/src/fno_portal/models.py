@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from fno_portal.errors import FNOValidationError
 
 _SPEED = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*(\d+(?:\.\d+)?))?\s*([GM])?(?:bps|b/s|bit/s)?", re.IGNORECASE)
+_POLE, _ANTIMERIDIAN = 90, 180
 _CURRENCY = re.compile(r"(?i)^(?:ZAR|R)\s*|\s*(?:ZAR|p/?m|per month|pm)$")
 
 
@@ -152,7 +153,7 @@ class Address(str):
             raise FNOValidationError(
                 "only one coordinate is given", hint="Give both latitude and longitude, or none"
             )
-        if not -90 <= (latitude or 0) <= 90 or not -180 <= (longitude or 0) <= 180:
+        if abs(latitude or 0) > _POLE or abs(longitude or 0) > _ANTIMERIDIAN:
             raise FNOValidationError("the coordinates are not on the globe", hint="Give decimal degrees")
         made = super().__new__(cls, cleaned)
         made.latitude, made.longitude, made.keys = latitude, longitude, dict(keys or {})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ID_NUMBER_MARK = "[id number]"
-SECRET_MARK = "[secret]"
+SECRET_MARK = "[secret]"  # noqa: S105 - what is put in a secret's place
 
 # YYMMDD SSSS C A Z with optional blanks or dashes, standing alone. The check digit is not asked for:
 # a mistyped identity number is still somebody's.

@@ -33,7 +33,8 @@ def check_id_number(number: str) -> None:
         idnr.validate(number)
     except ValidationError as error:
         raise FNOValidationError(
-            f"the identity number is not valid ({type(error).__name__})", hint="Read it again from the document"
+            f"the identity number is not valid ({type(error).__name__})",
+            hint="Read it again from the document",
         ) from None
 
 

@@ -20,7 +20,7 @@ MEDIA_FAMILIES = ("image/", "audio/", "video/", "text/", "application/pdf")
 MAX_TEXT = 10_000  # characters
 
 
-def check_session(value: str) -> str:
+def check_session(value: object) -> str:
     """A session id as the PBX takes it: 32 or more letters, digits and underscores, nothing round them."""
     if not isinstance(value, str) or not SESSION.fullmatch(value):
         raise InvalidInput("messagesession", "must be at least 32 letters, digits and underscores (_)")
@@ -33,7 +33,7 @@ def check_message_type(value: str) -> str:
     return value
 
 
-def check_text(value: str) -> str:
+def check_text(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInput("message", "must be text")
     if len(value) > MAX_TEXT:
@@ -50,15 +50,18 @@ def check_number(field: str, value: object) -> str:
 
 def check_destinations(value: str | Sequence[str], message_type: str) -> list[str]:
     """The addressees as a list: numbers for sms and mms, users for chat."""
-    wanted = [value] if isinstance(value, str) else list(value)
+    wanted: list[object] = [value] if isinstance(value, str) else list(value)
     if not wanted:
         raise InvalidInput("destination", "needs at least one addressee")
     if message_type in TO_NUMBERS:
         return [check_number("destination", each) for each in wanted]
-    for each in wanted:
-        if not isinstance(each, str) or not ADDRESSEE.fullmatch(each):
-            raise InvalidInput("destination", "must be users such as 1001 or 1001@example.com")
-    return wanted
+    return [_check_addressee(each) for each in wanted]
+
+
+def _check_addressee(value: object) -> str:
+    if not isinstance(value, str) or not ADDRESSEE.fullmatch(value):
+        raise InvalidInput("destination", "must be users such as 1001 or 1001@example.com")
+    return value
 
 
 def check_from_number(value: str | None, message_type: str) -> str | None:
@@ -69,9 +72,7 @@ def check_from_number(value: str | None, message_type: str) -> str | None:
     return value or None
 
 
-def check_media(
-    message_type: str, data: str | None, mime_type: str | None, size: int | None, most: int
-) -> None:
+def check_media(message_type: str, data: str | None, mime_type: str | None, size: object, most: int) -> None:
     """Media comes whole, of a plausible type, not above `most` bytes; only where the message type carries it."""
     if message_type not in WITH_MEDIA:
         _refuse_media(message_type, data, mime_type, size)
@@ -84,16 +85,18 @@ def check_media(
         raise InvalidInput("size", "must be the number of bytes of the media")
     if data is not None and mime_type is None:
         raise InvalidInput("mime_type", "is required with data")
-    if size is not None and size > most:
+    if isinstance(size, int) and size > most:
         raise InvalidInput("size", f"{size} bytes are too many; at most {most} go out")
     if data is not None and len(data) * 3 // 4 > most:
         raise InvalidInput("data", f"is too large; at most {most} bytes go out")
 
 
-def _refuse_media(message_type: str, data: str | None, mime_type: str | None, size: int | None) -> None:
+def _refuse_media(message_type: str, data: str | None, mime_type: str | None, size: object) -> None:
     for field, value in (("data", data), ("mime_type", mime_type), ("size", size)):
         if value is not None:
-            raise InvalidInput(field, f"a message of type {message_type} carries no media; use mms or chat-media")
+            raise InvalidInput(
+                field, f"a message of type {message_type} carries no media; use mms or chat-media"
+            )
 
 
 def check_post_url(value: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 MASK = "[masked]"
 SHORT = 4  # shorter texts are masked only where they stand alone between quotes
+NESTED = 3
 PRIVATE_KEYS = frozenset(
     {
         "message",
@@ -36,11 +38,23 @@ def private_values(body: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every secret replaced, in its plain and in its JSON spelling."""
+    """`text` with every secret replaced, however it is spelt there."""
     for secret in sorted(set(secrets), key=len, reverse=True):
-        for spelling in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}:
+        for spelling in sorted(_spellings(secret), key=len, reverse=True):
             if len(spelling) >= SHORT:
                 text = text.replace(spelling, MASK)
             else:
                 text = text.replace(f'"{spelling}"', f'"{MASK}"')
     return text
+
+
+def _spellings(secret: str) -> set[str]:
+    """Plain, in a URL, in JSON, and in JSON inside JSON (an error that quotes the request), three deep."""
+    found = {secret, quote(secret), quote_plus(secret)}
+    layer = {secret}
+    for _ in range(NESTED):
+        layer = {
+            json.dumps(each, ensure_ascii=only_ascii)[1:-1] for each in layer for only_ascii in (True, False)
+        }
+        found |= layer
+    return found

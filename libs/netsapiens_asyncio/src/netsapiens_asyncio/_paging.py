@@ -15,7 +15,7 @@ T = TypeVar("T", bound=Mapping[str, Any])
 Fetch = Callable[[int, int], Awaitable[list[T]]]
 
 
-def check_limit(limit: int | None) -> None:
+def check_limit(limit: object) -> None:
     """None for no limit, else a whole number from 1.
 
     Raises:
@@ -41,7 +41,6 @@ async def read_pages(
     seen = set() if seen is None else seen
     overlap = 1 if page > 1 else 0
     start = 0
-    last_length = 0
     steps_back = 0
     while True:
         records = await fetch(start, page)
@@ -49,18 +48,18 @@ async def read_pages(
             steps_back += 1
             start = max(0, start - page)
             continue
-        fresh = [record for record in records if key(record) not in seen]
-        for record in fresh:
+        fresh = 0
+        for record in records:
             if (identity := key(record)) not in seen:
                 seen.add(identity)
+                fresh += 1
                 yield record
-        last_length = len(records)
-        if last_length < page:
+        if len(records) < page:
             return
         if not fresh and start:
             log.warning("a list route repeats its page; it seems not to page, and may have more records")
             return
-        start += last_length - overlap
+        start += len(records) - overlap
 
 
 async def take(records: AsyncIterator[T], limit: int | None) -> list[T]:

@@ -70,7 +70,9 @@ class PasswordGrant:
     async def _ask(self, body: dict[str, str]) -> dict[str, Any]:
         if not self._legacy:
             try:
-                return record(await self._wire.send(Call("POST", "/tokens", body=dict(body), repeatable=True)))
+                return record(
+                    await self._wire.send(Call("POST", "/tokens", body=dict(body), repeatable=True))
+                )
             except errors.NotFound:
                 self._legacy = True
         return record(await self._wire.send(Call("POST", LEGACY, form=body, repeatable=True)))
@@ -94,7 +96,9 @@ class JwtGrant(PasswordGrant):
         token = {**claims, "access_token": answer["token"], "refresh_token": answer.get("refresh")}
         if isinstance(claims.get("exp"), int):
             issued = claims.get("iat")
-            token["expires_in"] = claims["exp"] - (issued if isinstance(issued, int) else self._wire.clock.time())
+            token["expires_in"] = claims["exp"] - (
+                issued if isinstance(issued, int) else self._wire.clock.time()
+            )
         return {**token, "token_type": "Bearer"}
 
 
@@ -153,7 +157,9 @@ class TokenKeeper:
     async def renew(self) -> None:
         stale = self.data.get("access_token")
         async with self._lock:
-            if self.data.get("access_token") == stale:  # a second caller that waited gets the first one's token
+            if (
+                self.data.get("access_token") == stale
+            ):  # a second caller that waited gets the first one's token
                 await self._renew()
 
     def secrets(self) -> Iterator[str]:

@@ -89,6 +89,7 @@ class Wire:
     hooks: Hooks
     new_request_id: Callable[[], str] = field(default=lambda: uuid4().hex)
     clock_offset: float | None = None  # the PBX's clock minus ours, from its Date headers, in seconds
+    _date: str = ""  # the header that was read last
 
     async def send(self, call: Call, tokens: Bearer | None = None) -> Any:
         """The decoded answer of a call; retried where that is safe.
@@ -171,13 +172,18 @@ class Wire:
         return response
 
     def _request(self, call: Call, token: str) -> httpx.Request:
+        if not call.path.startswith("/"):
+            raise errors.InvalidInput("path", "has to begin with /")
         headers = {"X-Request-ID": call.request_id}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         url = self.origin + (call.path if call.path.startswith("/ns-api/") else API + call.path)
-        return self.client.build_request(
-            call.method, url, params=call.params, json=call.body, data=call.form, headers=headers
-        )
+        try:
+            return self.client.build_request(
+                call.method, url, params=call.params, json=call.body, data=call.form, headers=headers
+            )
+        except httpx.InvalidURL:
+            raise errors.InvalidInput("path", "has characters that no URL can carry") from None
 
     def _report(self, call: Call, status: int | None, seconds: float, problem: str | None) -> None:
         if log.isEnabledFor(logging.DEBUG):
@@ -214,7 +220,8 @@ class Wire:
 
     def _note_date(self, response: httpx.Response) -> None:
         date = response.headers.get("date")
-        if date:
+        if date and date != self._date:  # once a second is enough, and closest to the truth at the turn
+            self._date = date
             try:
                 self.clock_offset = parsedate_to_datetime(date).timestamp() - self.clock.time()
             except ValueError:

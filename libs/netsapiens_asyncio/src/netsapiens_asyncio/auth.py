@@ -80,8 +80,14 @@ class NetsapiensAPI:
                 return FixedToken({"access_token": config[name], "token_type": "Bearer"})
         for name in WANTED:
             if not config.get(name) or not isinstance(config[name], str):
-                raise InvalidInput(name, f"is missing: the configuration needs {', '.join(WANTED)} or api_key")
-        return JwtGrant(self._wire, config) if config.get("token_type") == "jwt" else PasswordGrant(self._wire, config)
+                raise InvalidInput(
+                    name, f"is missing: the configuration needs {', '.join(WANTED)} or api_key"
+                )
+        return (
+            JwtGrant(self._wire, config)
+            if config.get("token_type") == "jwt"
+            else PasswordGrant(self._wire, config)
+        )
 
     async def get_token(self, *, fresh: bool = False, passcode: str | None = None) -> dict[str, Any]:
         """The token with all the PBX says of the account.

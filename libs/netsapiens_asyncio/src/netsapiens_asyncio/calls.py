@@ -11,8 +11,6 @@ from netsapiens_asyncio.auth import NetsapiensAPI, as_client
 from netsapiens_asyncio.errors import InvalidInput
 from netsapiens_asyncio.records import ActiveCall, Count, as_list, as_object, as_one, put_right
 
-CALL_IDS = ("call-orig-call-id", "call-term-call-id", "call-by-call-id", "orig_callid", "term_callid")
-
 
 class CallsAPI:
     """Calls that are going on.
@@ -78,6 +76,9 @@ class CallsAPI:
 
         Args:
             destination: number or user to be called.
+            domain: of the user; `~` is the account's own.
+            user: who calls; `~` is the account itself.
+            application: the dial rule application of the PBX.
             origination: device, user or number of the first leg; the user's own without it.
             call_id: made up when not given; find the call by it with `read_calls`.
             synchronous: wait until the PBX has placed the call.

@@ -48,7 +48,8 @@ class CdrsAPI:
         compared; what arrived late, anywhere in the order, is read in another pass.
 
         Args:
-            start, end: of the calls.
+            start: of the span.
+            end: of the span.
             domain: `~` is the account's own; None is all that the account may see.
             kind: Inbound, Outbound, On-net, Off-net, Missed or Received.
             page: records per request, 1 to 1000.
@@ -80,7 +81,7 @@ class CdrsAPI:
         params = _window(since, until, kind)
 
         async def fetch(offset: int, limit: int) -> list[Cdr]:
-            wanted = {**params, "start": offset, "limit": limit}
+            wanted: dict[str, str | int] = {**params, "start": offset, "limit": limit}
             return as_list(await self._client.request("GET", join(*owner, "cdrs"), params=wanted), Cdr)
 
         idle = 0
@@ -133,7 +134,7 @@ class CdrsAPI:
         params = _window(start, end, kind)
 
         async def fetch(offset: int, limit: int) -> list[UserCdr]:
-            wanted = {**params, "start": offset, "limit": limit}
+            wanted: dict[str, str | int] = {**params, "start": offset, "limit": limit}
             return as_list(await self._client.request("GET", path, params=wanted), UserCdr)
 
         async for record in read_pages(fetch, lambda each: each.get("cdr_id"), page=page):
@@ -161,16 +162,19 @@ def slices(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]
         start = until
 
 
-def _check(start: datetime, end: datetime, kind: str | None, page: int) -> None:
-    for field, value in (("start", start), ("end", end)):
-        if not isinstance(value, datetime) or value.tzinfo is None:
-            raise InvalidInput(field, "must be a datetime with a time zone: datetime(..., tzinfo=UTC)")
-    if end <= start:
+def _check(start: object, end: object, kind: str | None, page: int) -> None:
+    if _check_moment("end", end) <= _check_moment("start", start):
         raise InvalidInput("end", "must be after start")
     if kind is not None and kind not in KINDS:
         raise InvalidInput("kind", f"{kind!r} is unknown; known are {', '.join(KINDS)}")
     if not 2 <= page <= PAGE:  # noqa: PLR2004
         raise InvalidInput("page", f"must be 2 to {PAGE}")
+
+
+def _check_moment(field: str, value: object) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidInput(field, "must be a datetime with a time zone: datetime(..., tzinfo=UTC)")
+    return value
 
 
 def _window(start: datetime, end: datetime, kind: str | None) -> dict[str, str]:

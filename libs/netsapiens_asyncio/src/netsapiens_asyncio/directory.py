@@ -37,9 +37,7 @@ class _Collection:
     def __init__(self, auth_client: NetsapiensAPI | Mapping[str, Any]) -> None:
         self._client = as_client(auth_client)
 
-    def _iterate(
-        self, path: str, kind: type[T], key: Callable[[Any], object], page: int
-    ) -> AsyncIterator[T]:
+    def _iterate(self, path: str, kind: type[T], key: Callable[[Any], object], page: int) -> AsyncIterator[T]:
         async def fetch(start: int, limit: int) -> list[Any]:
             params = {"start": start, "limit": limit}
             return as_list(await self._client.request("GET", path, params=params), kind)
@@ -83,7 +81,13 @@ class DomainsAPI(_Collection):
         return await self._count(join("domains", "count"))
 
     async def create(
-        self, domain: str, reseller: str, description: str, fields: Fields | None = None, *, synchronous: bool = True
+        self,
+        domain: str,
+        reseller: str,
+        description: str,
+        fields: Fields | None = None,
+        *,
+        synchronous: bool = True,
     ) -> dict[str, Any]:
         """A new domain. Raises Conflict when it exists."""
         named = {"domain": domain, "reseller": reseller, "description": description}
@@ -148,7 +152,9 @@ class UsersAPI(_Collection):
 class DevicesAPI(_Collection):
     """SIP devices of users. Registration passwords are in these records: do not log them."""
 
-    def iterate(self, domain: str = "~", user: str | None = None, *, page: int = PAGE) -> AsyncIterator[Device]:
+    def iterate(
+        self, domain: str = "~", user: str | None = None, *, page: int = PAGE
+    ) -> AsyncIterator[Device]:
         """Every device of a domain, or of one of its users."""
         owner = ("domains", domain) if user is None else ("domains", domain, "users", user)
         return self._iterate(join(*owner, "devices"), Device, lambda each: each.get("device"), page)
@@ -248,7 +254,13 @@ class SmsNumbersAPI(_Collection):
         return self._iterate(join(*owner, "smsnumbers"), SmsNumber, lambda each: each.get("number"), page)
 
     async def create(
-        self, domain: str, number: str, *, application: str = "available", dest: str = "", carrier: str | None = None
+        self,
+        domain: str,
+        number: str,
+        *,
+        application: str = "available",
+        dest: str = "",
+        carrier: str | None = None,
     ) -> dict[str, Any]:
         """Makes a number an SMS number. Raises Conflict when it is one."""
         if application not in SMS_APPLICATIONS:

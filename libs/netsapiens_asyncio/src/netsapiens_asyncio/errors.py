@@ -1,15 +1,15 @@
 """Everything this library raises. One tree: `except NetsapiensError` catches all of it.
 
-    NetsapiensError
-      InvalidInput (also ValueError)     refused before the wire; names the field
-      AuthenticationError                no usable token; MfaRequired when a passcode is missing
-      ApiError                           the PBX answered with an error: status, code, message, bounded body
-        BadRequest 400/422, Unauthorized 401, Forbidden 403, NotFound 404, Conflict 409, RateLimited 429, ServerError 5xx
-      Unreachable                        no connection: nothing was sent
-      NoAnswer                           sent, and no answer came
-        OutcomeUnknown                   the same for a write that must not be repeated
-      NotApplied                         answered "Accepted", and never became visible
-      InvalidResponse                    an answer that is not what the API documents
+NetsapiensError
+  InvalidInput (also ValueError)     refused before the wire; names the field
+  AuthenticationError                no usable token; MfaRequired when a passcode is missing
+  ApiError                           the PBX answered with an error: status, code, message, bounded body
+    BadRequest 400/422, Unauthorized 401, Forbidden 403, NotFound 404, Conflict 409, RateLimited 429, ServerError 5xx
+  Unreachable                        no connection: nothing was sent
+  NoAnswer                           sent, and no answer came
+    OutcomeUnknown                   the same for a write that must not be repeated
+  NotApplied                         answered "Accepted", and never became visible
+  InvalidResponse                    an answer that is not what the API documents
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class InvalidInput(NetsapiensError, ValueError):
 class AuthenticationError(NetsapiensError):
     """No token could be obtained. `status` is the PBX's answer, None when there was none."""
 
+    status: int | None
+
     def __init__(self, message: str, *, status: int | None = None) -> None:
         self.status = status
         super().__init__(message)
@@ -57,6 +59,8 @@ class ApiError(NetsapiensError):
         request_id: sent as `X-Request-ID`.
         may_have_happened: True when a write may have taken effect nevertheless.
     """
+
+    status: int
 
     def __init__(
         self,
@@ -88,6 +92,8 @@ class BadRequest(ApiError):
 
 class Unauthorized(ApiError, AuthenticationError):
     """401, also with a fresh token."""
+
+    status: int
 
 
 class Forbidden(ApiError):

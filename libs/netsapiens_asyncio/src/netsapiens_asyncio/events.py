@@ -123,7 +123,7 @@ def parse_events(body: bytes | str | Mapping[str, Any] | list[Any], model: str) 
             body = json.loads(body)
         except ValueError:
             raise InvalidResponse("a posted event is not JSON") from None
-    records = body if isinstance(body, list) else [body]
+    records: list[Any] = body if isinstance(body, list) else [body]
     if not all(isinstance(record, Mapping) for record in records):
         raise InvalidResponse("a posted event is no object")
     return [make(model, record) for record in records]

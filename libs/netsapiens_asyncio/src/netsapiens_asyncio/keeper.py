@@ -2,8 +2,8 @@
 
 A subscription ends with the token that made it (an hour), is lost when a PBX restarts, and can fall silent while it
 looks alive. The keeper looks at it every minute: renews it before its end, makes it again when it is gone, and
-whenever events may have been missed reads them from the PBX's history. Events therefore arrive at least once;
-within one keeper's memory exactly once.
+reads the PBX's history whenever events may have been missed, and every quarter of an hour in any case: that shows
+a PBX that stopped posting. Events therefore arrive at least once; within one keeper's memory exactly once.
 
 History exists for the models cdr and message. For the others `on_gap` tells from when to when nothing is known.
 """
@@ -11,6 +11,7 @@ History exists for the models cdr and message. For the others `on_gap` tells fro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -50,9 +51,10 @@ class KeeperTiming:
 
     Attributes:
         check_every: between looks at the subscription.
-        retry_every: between looks while the PBX is in trouble.
+        retry_every: after a failure; twice as long after each further one, up to `check_every`.
         renew_before: its end, a subscription is renewed.
-        silence_after: without an event, history is asked whether there were any.
+        audit_every: history is compared with what was posted.
+        silence_after: without an event, a model without history reports a gap.
         overlap: read again on both sides of a gap; events on their way take a moment.
         longest_call: how long before a gap a call may have begun that ended in it.
     """
@@ -60,9 +62,10 @@ class KeeperTiming:
     check_every: float = 60.0
     retry_every: float = 5.0
     renew_before: float = 600.0
-    silence_after: float = 900.0
+    audit_every: float = 900.0
+    silence_after: float = 3600.0
     overlap: float = 120.0
-    longest_call: float = 6 * 3600.0
+    longest_call: float = 4 * 3600.0
 
 
 class History(Protocol):
@@ -121,7 +124,8 @@ class SubscriptionKeeper:
     Args:
         client: the account.
         model, post_url, domain, user, reseller, preferred_server: as in `create_subscription`.
-        on_event: gets every event. What it raises reaches `receive`: answer the post with an error then.
+        on_event: gets every event. What it raises reaches `receive`: answer the post with an error then. What it
+            raises over an event from history is noted as trouble, and the event comes again.
         on_gap: is told of every span in which events may not have been posted.
         since: events from then on are fetched at the start: where the last run ended.
         timing: see `KeeperTiming`.
@@ -164,11 +168,12 @@ class SubscriptionKeeper:
         self._history = history or self._own_history(domain)
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._delivering = asyncio.Lock()
-        self._sound_until: float | None = None if since is None else since.timestamp()
-        self._heard_at: float | None = None  # the last event or the last reading of history
+        self._proven_until: float | None = None if since is None else since.timestamp()
+        self._heard_at = 0.0  # the last post
         self._errors = 0
         self._posts = 0
         self._trouble: str | None = None if since is None else "start"
+        self._failures = 0
         self._task: asyncio.Task[None] | None = None
 
     def _own_history(self, domain: str) -> History | None:
@@ -214,27 +219,55 @@ class SubscriptionKeeper:
             await self._client.clock.sleep(self._pause())
 
     def _pause(self) -> float:
-        return self._timing.check_every if self._trouble is None else self._timing.retry_every
+        """Longer with every failure in a row: a refused login repeated quickly could lock the account."""
+        patience = self._timing.retry_every * 2 ** min(self._failures - 1, 10)
+        return min(self._timing.check_every, patience) if self._failures else self._timing.check_every
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the keeper cannot vouch for the events at present; None when all is well."""
+        return self._trouble
 
     async def check(self) -> None:
         """One look: the subscription is there, sound and renewed, and nothing was missed; or the trouble is noted."""
         now = self._now()
-        if self._sound_until is None:
-            self._sound_until = self._heard_at = now
+        if self._proven_until is None:
+            self._proven_until = self._heard_at = now
         try:
             reason = await self._look(now)
-            reason = self._trouble or reason
-            if reason is not None:
-                await self._catch_up(self._sound_until, now, reason)
-            elif now - (self._heard_at or now) >= self._timing.silence_after:
-                await self._probe(now)
-        except NetsapiensError as error:
-            if self._trouble is None:
+            await self._prove(self._proven_until, now, self._trouble or reason)
+        except Exception as error:  # noqa: BLE001 - on_event may raise anything, and the keeper has to outlive it
+            if self._failures == 0:
                 log.warning("subscription for %s: %s; trying again", self.model, type(error).__name__)
-            self._trouble = self._trouble or "unreachable"
+            ours = isinstance(error, NetsapiensError)
+            self._trouble = self._trouble or ("unreachable" if ours else "handler failed")
+            self._failures += 1
             return
         self._trouble = None
-        self._sound_until = now
+        self._failures = 0
+
+    async def _prove(self, since: float, now: float, reason: str | None) -> None:
+        """Makes sure of the time since the last proof. Without history a sound subscription is all the proof there is."""
+        if self._history is None:
+            silent = now - self._heard_at >= self._timing.silence_after
+            if reason is not None or silent:
+                self._tell(min(since, self._heard_at) if silent else since, now, reason or "silence")
+            self._heard_at = now if silent else self._heard_at
+            self._proven_until = now
+            return
+        if reason is None and now - since < self._timing.audit_every:
+            return
+        missed = await self._catch_up(self._history, since - self._timing.overlap, now)
+        self._proven_until = now
+        if reason is not None or missed:
+            self._tell(since - self._timing.overlap, now, reason or "not posted")
+        if reason is None and missed:
+            log.warning("subscription for %s: %d events were not posted; it is made anew", self.model, missed)
+            await self._remake()
+
+    def _tell(self, start: float, end: float, reason: str) -> None:
+        if self._on_gap is not None:
+            self._on_gap(Gap(self.model, start, end, reason, filled=self._history is not None))
 
     async def _look(self, now: float) -> str | None:
         """Makes the subscription be there. Answers why events may be missing, None when there is no sign of it."""
@@ -250,10 +283,10 @@ class SubscriptionKeeper:
         if expires_at is not None and expires_at <= now:
             await self._remake()
             return "expired"
-        if expires_at is not None and expires_at - now <= self._timing.renew_before:
-            if not await self._renew(expires_at):
-                await self._remake()
-                return "not renewed"
+        ending = expires_at is not None and expires_at - now <= self._timing.renew_before
+        if expires_at is not None and ending and not await self._renew(expires_at):
+            await self._remake()
+            return "not renewed"
         return self._read_counters(subscription)
 
     def _read_counters(self, subscription: Mapping[str, Any]) -> str | None:
@@ -296,10 +329,8 @@ class SubscriptionKeeper:
 
     async def _remake(self) -> None:
         if self.subscription_id is not None:
-            try:
+            with contextlib.suppress(NotFound):
                 await self._api.delete_subscription(self.subscription_id)
-            except NotFound:
-                pass
         self.subscription_id = None
         await self._make()
 
@@ -326,30 +357,15 @@ class SubscriptionKeeper:
             end = parse_time((await self._client.refresh_access_token()).get("expires_at"))
         return end or self._now() + LONG_RENEWAL
 
-    async def _catch_up(self, start: float, end: float, reason: str) -> int:
-        """Reads history over a span and its surroundings. Returns how many events had not been seen."""
-        start -= self._timing.overlap
-        new = 0
-        if self._history is not None:
-            batch = [record async for record in self._history.between(start, end)]
-            events = [event for record in batch for event in parse_events(record, self.model)]
+    async def _catch_up(self, history: History, start: float, end: float) -> int:
+        """Reads history. Returns how many of its events should have been posted by now, and were not."""
+        missed = 0
+        async for record in history.between(start, end):
+            events = parse_events(record, self.model)
             new = await self._deliver(events)
-            self._heard_at = end
-        if self._on_gap is not None:
-            self._on_gap(Gap(self.model, start, end, reason, filled=self._history is not None))
-        return new
-
-    async def _probe(self, now: float) -> None:
-        """No event for long: either there was none, or the PBX stopped posting while the subscription looks alive."""
-        start = self._heard_at or now
-        if self._history is None:
-            self._heard_at = now
-            if self._on_gap is not None:
-                self._on_gap(Gap(self.model, start, now, "silence", filled=False))
-            return
-        if await self._catch_up(start, now, "silence"):
-            log.warning("subscription for %s: the PBX stopped posting; it is made anew", self.model)
-            await self._remake()
+            # What is a moment old may still be on its way.
+            missed += new and (events[0].at or 0.0) < end - self._timing.overlap
+        return missed
 
     async def __aenter__(self) -> Self:
         await self.check()

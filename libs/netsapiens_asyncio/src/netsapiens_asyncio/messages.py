@@ -38,7 +38,9 @@ class MessageAPI:
         self._client = as_client(auth_client)
         self._max_media = max_media_bytes
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._accepted: deque[tuple[str, float]] = deque(maxlen=REMEMBERED)  # sends whose message id we were not told
+        self._accepted: deque[tuple[str, float]] = deque(
+            maxlen=REMEMBERED
+        )  # sends whose message id we were not told
         self._claimed: deque[str] = deque(maxlen=REMEMBERED)  # ids of messages that belong to a send
 
     async def send_message(
@@ -270,7 +272,7 @@ def _bare(number: str) -> str:
 
 def _last(session: MessageSession) -> object:
     # Cores before 45 say -timestamp where later ones say -datetime.
-    record: Mapping[str, object] = session  # type: ignore[assignment]
+    record: Mapping[str, object] = session
     return record.get("messagesession-last-datetime") or record.get("messagesession-last-timestamp")
 
 

@@ -13,8 +13,17 @@ from netsapiens_asyncio.errors import InvalidResponse
 
 YesNo = Literal["yes", "no"]
 
-Accepted = TypedDict("Accepted", {"code": int, "message": str})
-Count = TypedDict("Count", {"total": int, "minutes": int, "seconds": int}, total=False)
+
+class Accepted(TypedDict):
+    code: int
+    message: str
+
+
+class Count(TypedDict, total=False):
+    total: int
+    minutes: int
+    seconds: int
+
 
 Message = TypedDict(
     "Message",
@@ -115,27 +124,27 @@ Cdr = TypedDict(
     },
     total=False,
 )
-# GET /domains/{domain}/users/{user}/cdrs answers another, shorter record.
-UserCdr = TypedDict(
-    "UserCdr",
-    {
-        "uid": str,
-        "domain": str,
-        "cdr_id": str,
-        "type": int,
-        "time_start": int,
-        "time_answer": int,
-        "time_release": int,
-        "duration": int,
-        "orig_to_uri": str,
-        "number": str | None,
-        "name": str | None,
-        "onnet": int,
-        "hide": int,
-        "tag": str,
-    },
-    total=False,
-)
+
+
+class UserCdr(TypedDict, total=False):
+    """What `GET /domains/{domain}/users/{user}/cdrs` answers: another, shorter record."""
+
+    uid: str
+    domain: str
+    cdr_id: str
+    type: int
+    time_start: int
+    time_answer: int
+    time_release: int
+    duration: int
+    orig_to_uri: str
+    number: str | None
+    name: str | None
+    onnet: int
+    hide: int
+    tag: str
+
+
 ActiveCall = TypedDict(
     "ActiveCall",
     {
@@ -263,7 +272,7 @@ def put_right(value: Any, kind: type[T]) -> T:
     """
     if not isinstance(value, dict):
         raise InvalidResponse(f"expected one {kind.__name__}, the PBX answered {type(value).__name__}")
-    text, whole = _digits_as(kind)
+    text, whole = _digits_as(cast("Any", kind))
     for key, content in value.items():
         if (type(content) is int or type(content) is float) and key in text:
             value[key] = str(content)

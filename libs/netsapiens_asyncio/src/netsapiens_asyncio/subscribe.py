@@ -56,7 +56,9 @@ class SubscriptionAPI:
             model: one of `VALID_MODELS`.
             post_url: where the PBX posts to.
             subscription_geo_support: "yes" or "no": whether another server takes over.
-            reseller, domain, user: whose events; "*" for all that the account may see.
+            reseller: whose events; "*" for all that the account may see.
+            domain: whose events.
+            user: whose events.
             preferred_server: the host that should post.
             subscription_expires_datetime: `YYYY-MM-DD HH:MM:SS`; the token's own expiry without it.
 
@@ -68,7 +70,9 @@ class SubscriptionAPI:
         body = {
             "model": check_model(model),
             "post-url": inputs.check_post_url(post_url),
-            "subscription-geo-support": inputs.check_yes_no("subscription_geo_support", subscription_geo_support),
+            "subscription-geo-support": inputs.check_yes_no(
+                "subscription_geo_support", subscription_geo_support
+            ),
             "reseller": reseller,
             "domain": domain,
             "user": user,
@@ -93,7 +97,9 @@ class SubscriptionAPI:
 
     async def get_subscription(self, subscription_id: str) -> dict[str, Any]:
         """One subscription by its id."""
-        return dict(as_one(await self._client.request("GET", join("subscriptions", subscription_id)), Subscription))
+        return dict(
+            as_one(await self._client.request("GET", join("subscriptions", subscription_id)), Subscription)
+        )
 
     async def list_subscriptions(self) -> list[dict[str, Any]]:
         """Every subscription of the account."""

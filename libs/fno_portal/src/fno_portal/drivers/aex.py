@@ -20,6 +20,7 @@ from fno_portal.errors import (
 )
 from fno_portal.models import Address
 
+_PAGE_SIZE, _MOST_PAGES = 50, 100
 STATES: dict[str, str] = {
     "new": "submitted",
     "pending": "submitted",
@@ -136,28 +137,43 @@ class AExClient(FNOClientBase):
         number = number or str(answer.get("id") or "")
         if not number:
             raise FNOProtocolError("the new service has no number", fno=self.name, hint="Look the order up")
-        return {"fno_reference": number, "status": STATES.get(str(answer.get("status", "new")).lower(), "submitted")}
+        return {
+            "fno_reference": number,
+            "status": STATES.get(str(answer.get("status", "new")).lower(), "submitted"),
+        }
 
     async def get_order_status(self, order_id: str) -> Dict[str, Any]:  # noqa: UP006
         """Read `/services/{id}`."""
         return self._order(await self.exchange("get", f"/services/{order_id}", failure=FNOOrderError))
 
     async def find_order(self, reference: str) -> dict[str, Any] | None:
-        """Read all pages of `/services?reference=`."""
-        answer = await self.exchange(
-            "get",
-            "/services",
-            params={"reference": reference, "page": 1, "page_size": 50},
-            failure=FNOOrderError,
+        """Read `/services?reference=` page by page: a server that ignores the filter answers with everybody's services.
+
+        Raises:
+            FNOProtocolError: no end after so many pages; whether the order is there cannot be told.
+        """
+        for page in range(1, _MOST_PAGES + 1):
+            params = {"reference": reference, "page": page, "page_size": _PAGE_SIZE}
+            answer = await self.exchange("get", "/services", params=params, failure=FNOOrderError)
+            items = self._items(answer)
+            mine = [one for one in items if one.get("reference") == reference]
+            if mine:
+                return self._order(mine[0])
+            if len(items) < _PAGE_SIZE:
+                return None
+        raise FNOProtocolError(
+            f"the look-up has no end after {_MOST_PAGES} pages",
+            fno=self.name,
+            hint="Ask the operator for the order",
         )
-        # A server that ignores the filter answers with strangers' services.
-        mine = [one for one in self._items(answer) if one.get("reference") == reference]
-        return self._order(mine[0]) if mine else None
 
     async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
         """`PUT /services/{id}` with the wish to cancel."""
         answer = await self.exchange(
-            "put", f"/services/{order_id}", json={"status": "cancelling", "reason": reason}, failure=FNOOrderError
+            "put",
+            f"/services/{order_id}",
+            json={"status": "cancelling", "reason": reason},
+            failure=FNOOrderError,
         )
         status = self._order(answer)["status"]
         return {"cancellation": "completed" if status == "cancelled" else "requested"}
@@ -178,7 +194,9 @@ class AExClient(FNOClientBase):
         state = STATES.get(str(fields["status"]).lower())
         if state is None:
             raise FNOProtocolError(
-                f"the state {fields['status']!r} is not known", fno=self.name, hint="Add it to the driver's table"
+                f"the state {fields['status']!r} is not known",
+                fno=self.name,
+                hint="Add it to the driver's table",
             )
         return {
             "fno_reference": str(fields["id"]),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 
-from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica
+from fno_portal.base import Capability, FNOClientBase, require_fields, require_rica
 from fno_portal.errors import (
     FNOAmbiguousAddressError,
     FNOCoverageError,
@@ -88,9 +88,7 @@ class DocumentClient(FNOClientBase):
 
     def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]:
         """`{"event_id", "order_id", "status", "occurred_at"}`."""
-        event = require_fields(
-            payload, ("event_id", "order_id", "status"), fno=self.name, what="webhook"
-        )
+        event = require_fields(payload, ("event_id", "order_id", "status"), fno=self.name, what="webhook")
         return {**event, "fno_reference": event["order_id"]}
 
 

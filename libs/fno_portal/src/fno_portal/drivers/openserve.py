@@ -47,7 +47,9 @@ class OpenserveClient(FNOClientBase):
     """Openserve by API. It knows places by AMID or coordinates, not by text: for text, configure the portal too."""
 
     name = "openserve"
-    source: ClassVar[str] = "paths, headers and acknowledgement as publicly known; bodies and faults are assumed"
+    source: ClassVar[str] = (
+        "paths, headers and acknowledgement as publicly known; bodies and faults are assumed"
+    )
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {C.COVERAGE, C.ORDER, C.ORDER_STATUS, C.FIND_ORDER, C.CANCEL, C.FAULT, C.FAULT_STATUS}
     )
@@ -56,7 +58,7 @@ class OpenserveClient(FNOClientBase):
         self,
         base_url: str,
         api_key: str,
-        timeout: int = 30,  # noqa: ASYNC109 - as its base
+        timeout: int = 30,
         *,
         tag: str = "isp",
         sender_id: str = "ISP",
@@ -67,7 +69,12 @@ class OpenserveClient(FNOClientBase):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Make the client. `tag` is the first part of every path, given by Openserve to each partner."""
-        fixed = {"api_key": api_key, "SenderID": sender_id, "FromLocation": from_location, "ReplyToAddress": reply_to}
+        fixed = {
+            "api_key": api_key,
+            "SenderID": sender_id,
+            "FromLocation": from_location,
+            "ReplyToAddress": reply_to,
+        }
         super().__init__(
             base_url, api_key, timeout, name=name, channel=channel, transport=transport, headers=fixed
         )

@@ -53,7 +53,9 @@ class TMFClient(FNOClientBase):
         fields = require_fields(answer, ("state",), fno=self.name, what="the qualification")
         if fields["state"] not in {"done", "acknowledged.done"}:
             raise FNOCoverageError(
-                f"the qualification is {fields['state']!r}", fno=self.name, hint="Coverage stays unknown; ask again"
+                f"the qualification is {fields['state']!r}",
+                fno=self.name,
+                hint="Coverage stays unknown; ask again",
             )
         items = fields.get("serviceQualificationItem") or []
         if alternatives := [one for one in items if one.get("alternatePlace")]:
@@ -103,7 +105,9 @@ class TMFClient(FNOClientBase):
 
     async def get_order_status(self, order_id: str) -> Dict[str, Any]:  # noqa: UP006
         """Read a service order."""
-        return self._order(await self.exchange("get", f"{ORDERING}/serviceOrder/{order_id}", failure=FNOOrderError))
+        return self._order(
+            await self.exchange("get", f"{ORDERING}/serviceOrder/{order_id}", failure=FNOOrderError)
+        )
 
     async def find_order(self, reference: str) -> dict[str, Any] | None:
         """Filter the service orders by externalId."""
@@ -118,7 +122,9 @@ class TMFClient(FNOClientBase):
     async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
         """Post a cancelServiceOrder task; its states are its own."""
         body = {"cancellationReason": reason, "serviceOrder": {"id": order_id}}
-        answer = await self.exchange("post", f"{ORDERING}/cancelServiceOrder", json=body, failure=FNOOrderError)
+        answer = await self.exchange(
+            "post", f"{ORDERING}/cancelServiceOrder", json=body, failure=FNOOrderError
+        )
         state = require_fields(answer, ("state",), fno=self.name, what="cancelServiceOrder")["state"]
         return {"cancellation": _CANCELLATIONS.get(state, "requested")}
 

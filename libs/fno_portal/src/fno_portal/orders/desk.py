@@ -87,14 +87,18 @@ class OrderDesk:
         now = self._clock()
         request = read_request(order_data, fno=client.name, today=now.astimezone(SAST).date())
         if not client.supports(Capability.ORDER):
-            raise FNOUnsupportedError("orders are not possible", fno=client.name, hint="Order with the operator")
+            raise FNOUnsupportedError(
+                "orders are not possible", fno=client.name, hint="Order with the operator"
+            )
         if request.type.value not in client.describe().order_types:
-            raise FNOUnsupportedError(f"orders of type {request.type.value} are not possible", fno=client.name)
+            raise FNOUnsupportedError(
+                f"orders of type {request.type.value} are not possible", fno=client.name
+            )
         request = await require_verified(request, self._register, fno=client.name, now=now)
         record = await self._reserve(client.name, request)
         if not await self.store.claim(request.reference, now):
-            return (await self._present(request.reference)).order
-        return await self._send(client, await self._present(record.order.id))
+            return (await self.present(request.reference)).order
+        return await self._send(client, await self.present(record.order.id))
 
     async def _reserve(self, fno: str, request: OrderRequest) -> OrderRecord:
         order = FNOOrder(
@@ -138,7 +142,7 @@ class OrderDesk:
 
     async def _look_up_after(self, client: FNOClient, record: OrderRecord, error: FNOError) -> FNOOrder:
         await self._mark(record, Outcome.UNKNOWN, error.code)
-        record = await self._present(record.order.id)
+        record = await self.present(record.order.id)
         try:
             found = await client.find_order(record.order.id)
         except FNOError:
@@ -160,7 +164,7 @@ class OrderDesk:
         Raises:
             FNONotFoundError: we have no such order. FNOUnsupportedError: this operator has no look-up; `confirm` it.
         """
-        record = await self._present(reference)
+        record = await self.present(reference)
         if record.order.outcome is Outcome.KNOWN:
             return record.order
         if record.order.outcome is Outcome.NOT_SENT:
@@ -174,12 +178,12 @@ class OrderDesk:
                 return record.order
             return record.order.model_copy(update={"outcome": Outcome.UNKNOWN})
         await self._mark(record, Outcome.NOT_SENT, "the operator has no such order")
-        return await self._send_if_first(client, await self._present(reference))
+        return await self._send_if_first(client, await self.present(reference))
 
     async def _send_if_first(self, client: FNOClient, record: OrderRecord) -> FNOOrder:
         if not await self.store.claim(record.order.id, self._clock()):
-            return (await self._present(record.order.id)).order
-        return await self._send(client, await self._present(record.order.id))
+            return (await self.present(record.order.id)).order
+        return await self._send(client, await self.present(record.order.id))
 
     async def confirm(self, reference: str, fno_reference: str | None, by: str) -> FNOOrder:
         """A person has asked the operator: the order's number there, or None where it was not taken.
@@ -187,16 +191,18 @@ class OrderDesk:
         Raises:
             FNONotFoundError, FNOTransitionError: no such order, or its outcome is known.
         """
-        record = await self._present(reference)
+        record = await self.present(reference)
         if record.order.outcome is Outcome.KNOWN:
             raise FNOTransitionError(
-                f"the outcome of order {reference} is known", fno=record.order.fno, hint="Nothing is to be confirmed"
+                f"the outcome of order {reference} is known",
+                fno=record.order.fno,
+                hint="Nothing is to be confirmed",
             )
         if fno_reference:
             answer = {"fno_reference": fno_reference, "status": "submitted", "confirmed_by": by}
             return await self._taken(record, answer, EventSource.PERSON)
         await self._mark(record, Outcome.NOT_SENT, f"{by}: the operator has no such order")
-        return (await self._present(reference)).order
+        return (await self.present(reference)).order
 
     async def refresh(self, client: FNOClient, reference: str) -> FNOOrder:
         """Ask the operator for the order's state, and log what is new.
@@ -204,8 +210,8 @@ class OrderDesk:
         Raises:
             FNONotFoundError: no such order. FNOUnknownOutcomeError: the operator's number is not known; settle first.
         """
-        record = await self._present(reference)
-        number = self._number(record)
+        record = await self.present(reference)
+        number = self.number_of(record)
         answer = await client.get_order_status(number)
         status, day = _status(answer, client.name), answer.get("scheduled_date")
         if status is record.order.status and (day is None or day == record.order.scheduled_date):
@@ -229,7 +235,7 @@ class OrderDesk:
             FNONotFoundError: no such order.
         """
         for _ in range(_ATTEMPTS):
-            record = await self._present(event.reference)
+            record = await self.present(event.reference)
             if await self.store.has_event(event.fno, event.dedupe_key):
                 return record.order
             order, note = await self._advance(record.order, event, completed_date)
@@ -280,10 +286,10 @@ class OrderDesk:
         Raises:
             FNOTransitionError: the order is at its end, or a cancellation is under way.
         """
-        record = await self._present(reference)
+        record = await self.present(reference)
         if record.order.outcome is Outcome.NOT_SENT:
             return await self._note_cancellation(record, "completed")
-        self._number(record)
+        self.number_of(record)
         if not may_follow(record.order.status, OrderStatus.PENDING_CANCELLATION):
             raise FNOTransitionError(
                 f"an order that is {record.order.status.value} cannot be cancelled",
@@ -291,9 +297,11 @@ class OrderDesk:
                 hint="A working service ends by an order of type cancellation",
             )
         try:
-            answer = await client.cancel_order(self._number(record), redact_text(reason))
+            answer = await client.cancel_order(self.number_of(record), redact_text(reason))
         except _UNCERTAIN:
-            await self._set(record, {"cancellation": Cancellation.UNKNOWN}, "cancellation sent, outcome unknown")
+            await self._set(
+                record, {"cancellation": Cancellation.UNKNOWN}, "cancellation sent, outcome unknown"
+            )
             raise
         return await self._note_cancellation(record, str(answer.get("cancellation", "requested")))
 
@@ -312,7 +320,9 @@ class OrderDesk:
             order, EventSource.SUBMIT, f"cancel:{order.id}:{record.version}", status=order.status, note=note
         ).model_copy(update={"applied": True})
         if not await self.store.save(replace(record, order=order), event):
-            raise FNOOrderError(f"order {order.id} was changed meanwhile", fno=order.fno, hint="Read it and try again")
+            raise FNOOrderError(
+                f"order {order.id} was changed meanwhile", fno=order.fno, hint="Read it and try again"
+            )
         return order
 
     async def book(self, client: FNOClient, reference: str, slot: str) -> FNOOrder:
@@ -323,8 +333,8 @@ class OrderDesk:
         """
         day = datetime.fromisoformat(slot).date()
         check_not_past(day, self._clock().astimezone(SAST).date(), fno=client.name, what="the appointment")
-        record = await self._present(reference)
-        answer = await client.book_appointment(self._number(record), slot)
+        record = await self.present(reference)
+        answer = await client.book_appointment(self.number_of(record), slot)
         event = self._event(
             record.order,
             EventSource.SUBMIT,
@@ -341,7 +351,9 @@ class OrderDesk:
         record = await self.store.find(client.name, str(news["fno_reference"]))
         if record is None:
             raise FNONotFoundError(
-                f"no order of ours has the number {news['fno_reference']}", fno=client.name, hint="Settle unknown orders"
+                f"no order of ours has the number {news['fno_reference']}",
+                fno=client.name,
+                hint="Settle unknown orders",
             )
         event = self._event(
             record.order,
@@ -366,11 +378,16 @@ class OrderDesk:
         }
         order = record.order.model_copy(update=changes)
         event = self._event(
-            order, source, f"taken:{order.id}", status=order.status, evidence=answer, scheduled_date=order.scheduled_date
+            order,
+            source,
+            f"taken:{order.id}",
+            status=order.status,
+            evidence=answer,
+            scheduled_date=order.scheduled_date,
         ).model_copy(update={"applied": True})
         if not await self.store.save(replace(record, order=order), event):
             # Another process settled it at the same time: what it stored holds.
-            return (await self._present(order.id)).order
+            return (await self.present(order.id)).order
         return order
 
     async def _refused(self, record: OrderRecord, error: FNOError) -> None:
@@ -392,17 +409,33 @@ class OrderDesk:
     async def _mark(self, record: OrderRecord, outcome: Outcome, note: str) -> None:
         order = record.order.model_copy(update={"outcome": outcome})
         event = self._event(
-            order, EventSource.SUBMIT, f"{outcome.value}:{order.id}:{record.version}", status=order.status, note=note
+            order,
+            EventSource.SUBMIT,
+            f"{outcome.value}:{order.id}:{record.version}",
+            status=order.status,
+            note=note,
         ).model_copy(update={"applied": True})
         await self.store.save(replace(record, order=order), event)
 
-    async def _present(self, reference: str) -> OrderRecord:
+    async def present(self, reference: str) -> OrderRecord:
+        """The stored order.
+
+        Raises:
+            FNONotFoundError: there is none.
+        """
         record = await self.store.get(reference)
         if record is None:
-            raise FNONotFoundError(f"there is no order {reference}", hint="Check the reference (ours, not the operator's)")
+            raise FNONotFoundError(
+                f"there is no order {reference}", hint="Check the reference (ours, not the operator's)"
+            )
         return record
 
-    def _number(self, record: OrderRecord) -> str:
+    def number_of(self, record: OrderRecord) -> str:
+        """The operator's number of the order.
+
+        Raises:
+            FNOUnknownOutcomeError: it is not known.
+        """
         number = record.order.fno_reference
         if number is None:
             raise FNOUnknownOutcomeError(
@@ -413,7 +446,13 @@ class OrderDesk:
         return number
 
     def _event(
-        self, order: FNOOrder, source: EventSource, key: str, *, evidence: dict[str, Any] | None = None, **fields: Any
+        self,
+        order: FNOOrder,
+        source: EventSource,
+        key: str,
+        *,
+        evidence: dict[str, Any] | None = None,
+        **fields: Any,
     ) -> OrderEvent:
         fields.pop("completed_date", None)
         return OrderEvent(

@@ -78,7 +78,9 @@ class SqliteStore:
         """See OrderStore."""
         return await self._run(lambda db: _one(db, "fno = ? AND fno_reference = ?", fno, fno_reference))
 
-    async def list_orders(self, *, fno: str | None = None, outcome: Outcome | None = None) -> list[OrderRecord]:
+    async def list_orders(
+        self, *, fno: str | None = None, outcome: Outcome | None = None
+    ) -> list[OrderRecord]:
         """See OrderStore."""
         where = "(?1 IS NULL OR fno = ?1) AND (?2 IS NULL OR outcome = ?2)"
         values = (fno, None if outcome is None else outcome.value)
@@ -106,7 +108,8 @@ class SqliteStore:
         sql = "SELECT event_json, sequence FROM fno_event WHERE reference = ? ORDER BY sequence"
         rows = await self._run(lambda db: db.execute(sql, (reference,)).fetchall())
         return [
-            OrderEvent.model_validate_json(text).model_copy(update={"sequence": number}) for text, number in rows
+            OrderEvent.model_validate_json(text).model_copy(update={"sequence": number})
+            for text, number in rows
         ]
 
     async def add_unmatched(self, message: UnmatchedMessage) -> bool:
@@ -132,7 +135,6 @@ class SqliteStore:
     def _locked(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock, _transaction(self._connection):
             return work(self._connection)
-
 
 
 @contextmanager

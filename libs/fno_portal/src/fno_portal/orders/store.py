@@ -41,7 +41,9 @@ class OrderStore(Protocol):
     async def find(self, fno: str, fno_reference: str) -> OrderRecord | None:
         """The order with the operator's number."""
 
-    async def list_orders(self, *, fno: str | None = None, outcome: Outcome | None = None) -> list[OrderRecord]:
+    async def list_orders(
+        self, *, fno: str | None = None, outcome: Outcome | None = None
+    ) -> list[OrderRecord]:
         """Orders, oldest first."""
 
     async def claim(self, reference: str, at: datetime) -> bool:
@@ -92,9 +94,13 @@ class MemoryStore:
     async def find(self, fno: str, fno_reference: str) -> OrderRecord | None:
         """See OrderStore."""
         wanted = (fno, fno_reference)
-        return next((one for one in self._orders.values() if (one.order.fno, one.order.fno_reference) == wanted), None)
+        return next(
+            (one for one in self._orders.values() if (one.order.fno, one.order.fno_reference) == wanted), None
+        )
 
-    async def list_orders(self, *, fno: str | None = None, outcome: Outcome | None = None) -> list[OrderRecord]:
+    async def list_orders(
+        self, *, fno: str | None = None, outcome: Outcome | None = None
+    ) -> list[OrderRecord]:
         """See OrderStore."""
         return [
             one

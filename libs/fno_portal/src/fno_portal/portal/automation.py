@@ -33,6 +33,7 @@ from fno_portal.portal.evidence import EvidenceRoom
 from fno_portal.portal.selectors import SelectorSet, load_selectors
 from fno_portal.portal.totp import TotpSeed
 
+_CLOSE_S = 5
 CAPTCHA = ".captcha, .g-recaptcha, .h-captcha, iframe[src*='captcha']"
 HumanHook = Callable[[Page, str], Awaitable[None]]
 
@@ -107,12 +108,22 @@ class FNOPortalAutomation:
         async with self._start_lock:
             if self.context is not None and self.browser is not None and self.browser.is_connected():
                 return
-            self.browser = await self._shared.acquire()
-            state = self._state_file()
-            kept = str(state) if state is not None and state.exists() else None
-            self.context = await self.browser.new_context(storage_state=kept)
-            self.context.set_default_timeout(self._wait_ms)
-            self.page = await self.context.new_page()
+            browser = await self._shared.acquire()
+            try:
+                await self._open_context(browser)
+            except BaseException:
+                # Also when the caller's deadline passes: each acquire has its release.
+                await self._shared.release()
+                raise
+            self.browser = browser
+
+    async def _open_context(self, browser: Browser) -> None:
+        state = self._state_file()
+        kept = str(state) if state is not None and state.exists() else None
+        context = await browser.new_context(storage_state=kept)
+        context.set_default_timeout(self._wait_ms)
+        self.page = await context.new_page()
+        self.context = context
 
     async def close(self) -> None:
         """Close the session, and the browser where nobody else uses it."""
@@ -120,8 +131,7 @@ class FNOPortalAutomation:
             context, self.context = self.context, None
             browser, self.browser, self.page = self.browser, None, None
             if context is not None:
-                with suppress(PlaywrightError):
-                    await context.close()
+                await _closed(context)
             if browser is not None:
                 await self._shared.release()
 
@@ -162,7 +172,7 @@ class FNOPortalAutomation:
         await page.fill(form["password"], self.password)
         await page.click(form["submit"])
         self._logins += 1
-        await page.wait_for_load_state("networkidle")
+        await self._after_submit(page, form)
         await self._past_captcha(page, "login")
         await self._second_factor(page, form)
         await self._check_inside(page, form)
@@ -174,11 +184,22 @@ class FNOPortalAutomation:
             return
         if self._totp is None:
             raise FNOAuthError(
-                "the portal asks for a one-time code", fno=self.name, hint="Configure totp_seed for this operator"
+                "the portal asks for a one-time code",
+                fno=self.name,
+                hint="Configure totp_seed for this operator",
             )
         await page.fill(field, self._totp.now())
         await page.click(form.get("totp_submit", form["submit"]))
-        await page.wait_for_load_state("networkidle")
+        await self._after_submit(page, form)
+
+    async def _after_submit(self, page: Page, form: Mapping[str, str]) -> None:
+        """Wait for what a log-in leads to; where the selectors do not tell what that is, until the page is quiet."""
+        if not form.get("inside") or not form.get("error"):
+            await page.wait_for_load_state("networkidle")
+            return
+        await page.wait_for_load_state()
+        ends = [form["inside"], form["error"], *([form["totp"]] if form.get("totp") else [])]
+        await self.expect(page, ends, "login")
 
     async def _check_inside(self, page: Page, form: Mapping[str, str]) -> None:
         error = form.get("error")
@@ -219,7 +240,9 @@ class FNOPortalAutomation:
         try:
             response = await page.goto(url)
         except PlaywrightTimeout as error:
-            raise FNOTimeoutError(f"the page for {action} does not come", fno=self.name, hint="Try again later") from error
+            raise FNOTimeoutError(
+                f"the page for {action} does not come", fno=self.name, hint="Try again later"
+            ) from error
         except PlaywrightError as error:
             raise FNOUnavailableError(
                 f"the portal cannot be reached ({_first_line(error)})",
@@ -228,7 +251,9 @@ class FNOPortalAutomation:
                 sent=False,
             ) from error
         if response is not None and response.status >= 500:  # noqa: PLR2004 - HTTP
-            raise FNOUnavailableError(f"the portal failed (HTTP {response.status})", fno=self.name, hint="Try later")
+            raise FNOUnavailableError(
+                f"the portal failed (HTTP {response.status})", fno=self.name, hint="Try later"
+            )
 
     async def expect(self, page: Page, wanted: list[str], action: str) -> str:
         """Wait until one of the selectors is visible and answer which.
@@ -281,8 +306,7 @@ class FNOPortalAutomation:
                 f"the portal session broke ({_first_line(error)})", fno=self.name, hint="Try again"
             ) from error
         finally:
-            with suppress(PlaywrightError):
-                await page.close()
+            await _closed(page)
 
     def _state_file(self) -> Path | None:
         if self._state_dir is None:
@@ -321,7 +345,9 @@ class OpenservePortalAutomation(FNOPortalAutomation):
         if self.page is None:
             raise FNOAuthError("the session is not started", fno=self.name, hint="Call start and login first")
         if not str(Address.of(address)):
-            raise FNOValidationError("the portal searches by text", fno=self.name, hint="Give the address as text")
+            raise FNOValidationError(
+                "the portal searches by text", fno=self.name, hint="Give the address as text"
+            )
         where = self.selectors.page("coverage")
         await self.goto(self.page, urljoin(self.PORTAL_URL, where["path"]), "coverage")
         await self.expect(self.page, [where["address"]], "coverage")
@@ -370,12 +396,24 @@ async def read_results(portal: FNOPortalAutomation, page: Page, where: Mapping[s
             evidence=evidence,
         )
     packages = [
-        {"name": one["name"], "speed": one["speed"], **({"monthly_cost": one["price"]} if one["price"] else {})}
+        {
+            "name": one["name"],
+            "speed": one["speed"],
+            **({"monthly_cost": one["price"]} if one["price"] else {}),
+        }
         for one in found["packages"]
     ]
     if found["available"] and any(not one["name"] for one in packages):
-        raise FNOCoverageError("a package has no name", fno=portal.name, hint="Check the selectors of packages")
+        raise FNOCoverageError(
+            "a package has no name", fno=portal.name, hint="Check the selectors of packages"
+        )
     return {"available": found["available"], "is_covered": found["available"], "packages": packages}
+
+
+async def _closed(thing: Page | BrowserContext) -> None:
+    """Close, but never wait for ever for a browser that has lost its way."""
+    with suppress(PlaywrightError, TimeoutError):
+        await asyncio.wait_for(thing.close(), _CLOSE_S)
 
 
 def _first_line(error: PlaywrightError) -> str:

@@ -96,7 +96,9 @@ class PortalClient(DriverBase):
         """Search the address on the coverage page; logs in again where the session ended, also in mid-flow."""
         place = Address.of(address)
         if not str(place):
-            raise FNOUnsupportedError("the portal searches by text only", fno=self.name, hint="Give the address")
+            raise FNOUnsupportedError(
+                "the portal searches by text only", fno=self.name, hint="Give the address"
+            )
         where = self._page("coverage")
         async with self.portal.new_page() as page:
             for _ in range(2):
@@ -124,7 +126,9 @@ class PortalClient(DriverBase):
         offered = [text.strip() for text in await page.locator(f"{selector} option").all_inner_texts()]
         if package and package not in offered:
             raise FNOPackageError(
-                f"{package!r} is not on offer", fno=self.name, hint=f"On offer: {', '.join(filter(None, offered))}"
+                f"{package!r} is not on offer",
+                fno=self.name,
+                hint=f"On offer: {', '.join(filter(None, offered))}",
             )
         if package:
             await page.select_option(selector, label=package)
@@ -151,7 +155,9 @@ class PortalClient(DriverBase):
             path = where["path"].format(order_id=quote(order_id, safe=""))
             found = await self._open(page, path, where["status"], "order status", where["missing"])
             if found == where["missing"]:
-                raise FNONotFoundError(f"the portal has no order {order_id}", fno=self.name, hint="Check the number")
+                raise FNONotFoundError(
+                    f"the portal has no order {order_id}", fno=self.name, hint="Check the number"
+                )
             return await self._read_order(page.locator("body"), where)
 
     async def find_order(self, reference: str) -> dict[str, Any] | None:
@@ -171,12 +177,16 @@ class PortalClient(DriverBase):
         word = (await box.locator(where["status"]).first.inner_text()).strip()
         status = self._page("states").get(word.lower())
         if status is None:
-            raise FNOProtocolError(f"the state {word!r} is not known", fno=self.name, hint="Add it to the selectors")
+            raise FNOProtocolError(
+                f"the state {word!r} is not known", fno=self.name, hint="Add it to the selectors"
+            )
         scheduled = box.locator(where["scheduled"])
         return {
             "fno_reference": (await box.locator(where["number"]).first.inner_text()).strip(),
             "status": status,
-            "scheduled_date": (await scheduled.first.inner_text()).strip() or None if await scheduled.count() else None,
+            "scheduled_date": (await scheduled.first.inner_text()).strip() or None
+            if await scheduled.count()
+            else None,
         }
 
     async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
@@ -218,7 +228,8 @@ class PortalClient(DriverBase):
     async def _shows(self, page: Page, wanted: list[str], action: str) -> bool:
         """Whether what is wanted shows; False where the portal asks for the log-in instead."""
         form = self._page("login")
-        return await self.portal.expect(page, [*wanted, form["password"]], action) != form["password"]
+        login: str = form["password"]
+        return await self.portal.expect(page, [*wanted, login], action) != login
 
     def _session_error(self, action: str) -> FNOAuthError:
         return FNOAuthError(

@@ -40,7 +40,9 @@ class EvidenceRoom:
         if directory is not None:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    async def keep(self, page: Page, *, fno: str, action: str, reason: str, version: int | None) -> str | None:
+    async def keep(
+        self, page: Page, *, fno: str, action: str, reason: str, version: int | None
+    ) -> str | None:
         """Keep the page as it is, and answer the screenshot's path; never raises over a page that is gone."""
         if self._directory is None:
             return None

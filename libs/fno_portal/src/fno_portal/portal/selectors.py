@@ -31,7 +31,9 @@ class SelectorSet:
         """
         if name not in self.pages:
             raise FNOConfigError(
-                f"selectors v{self.version} have no page {name!r}", fno=self.operator, hint="Add it to the file"
+                f"selectors v{self.version} have no page {name!r}",
+                fno=self.operator,
+                hint="Add it to the file",
             )
         return self.pages[name]
 
@@ -47,7 +49,9 @@ def load_selectors(operator: str, version: int | None = None, directory: Path | 
     wanted = version or (versions[-1] if versions else None)
     if wanted is None or (operator, wanted) not in files:
         raise FNOConfigError(
-            f"there are no selectors v{wanted or '?'}", fno=operator, hint=f"Write {operator}.v1.json into selectors_dir"
+            f"there are no selectors v{wanted or '?'}",
+            fno=operator,
+            hint=f"Write {operator}.v1.json into selectors_dir",
         )
     return SelectorSet(operator, wanted, _pages(files, operator, wanted))
 
@@ -56,7 +60,9 @@ def _pages(files: dict[tuple[str, int], str], operator: str, version: int) -> di
     try:
         data = json.loads(files[operator, version])
     except ValueError:
-        raise FNOConfigError(f"selectors v{version} are not JSON", fno=operator, hint="Mend the file") from None
+        raise FNOConfigError(
+            f"selectors v{version} are not JSON", fno=operator, hint="Mend the file"
+        ) from None
     base = data.pop("extends", None)
     if base is None:
         return dict(data)

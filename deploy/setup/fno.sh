@@ -1,0 +1,33 @@
+#!/bin/sh
+# Makes sure that what the tests of libs/fno_portal need is installed: Chromium for the portals, Dovecot for the mail.
+# Neither is started as a service. Exit 0: all there. Exit 1: something is missing; says what to run.
+set -eu
+PATH="$PATH:/usr/sbin:/sbin"
+cd "$(dirname "$0")"
+packages="chromium dovecot-imapd"
+
+found() {
+    { command -v "${FNO_CHROMIUM:-chromium}" || command -v chromium-browser || command -v google-chrome; } >/dev/null &&
+        command -v dovecot >/dev/null &&
+        ls /usr/lib/dovecot/imap /usr/libexec/dovecot/imap 2>/dev/null | grep -q .
+}
+
+found && exit 0
+
+if command -v apt-get >/dev/null; then
+    if [ "$(id -u)" = 0 ]; then
+        echo "Installing $packages" >&2
+        ./apt-install.sh $packages >&2 || true
+    elif sudo -n true 2>/dev/null; then
+        echo "Installing $packages" >&2
+        sudo -n "$PWD/apt-install.sh" $packages >&2 || true
+    fi
+    found && exit 0
+    echo "Chromium or Dovecot is missing. Install them (Dovecot's own service is not needed and may stay off):" >&2
+    echo "    sudo $PWD/apt-install.sh $packages" >&2
+else
+    echo "Chromium or Dovecot is missing. Install Chromium and Dovecot with IMAP" >&2
+    echo "(Fedora: dnf install chromium dovecot)." >&2
+fi
+echo "Without them the tests of the operators' portals and mail fail, and say so." >&2
+exit 1

@@ -1,0 +1,353 @@
+"""`fno`: coverage, orders, faults and mail from a shell. Configured by `FNO_…` variables; `--json` for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import ssl
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from fno_portal.audit import FileAudit
+from fno_portal.config import FileSecrets, read_environment
+from fno_portal.coverage_map import write_map
+from fno_portal.errors import FNOError, FNONotConfiguredError, FNOValidationError
+from fno_portal.mail.parser import FNOEmailParser
+from fno_portal.master import FNOMasterPortal
+from fno_portal.models import Address, CoverageAnswer
+from fno_portal.orders.sqlite import SqliteStore
+from fno_portal.registry import Workshop
+
+T = TypeVar("T")
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+out, err = Console(), Console(stderr=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Operators = Annotated[list[str] | None, typer.Option("--fno", help="Only this operator (repeatable).")]
+_AT_ONCE = 8
+
+
+def _home() -> Path:
+    home = Path(os.environ.get("FNO_HOME", Path.home() / ".fno"))
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return home
+
+
+def _run(work: Callable[[FNOMasterPortal], Awaitable[T]], *, workshop: Workshop | None = None) -> T:
+    """Run over a portal with its store in FNO_HOME; an error of the tree ends with status 1 and its words."""
+
+    async def whole() -> T:
+        folder = os.environ.get("FNO_SECRETS_DIR")
+        store = SqliteStore(_home() / "orders.db")
+        defaults = {"state_dir": str(_home() / "state"), "evidence_dir": str(_home() / "evidence")}
+        config = read_environment(secrets=FileSecrets(Path(folder)) if folder else None)
+        config = {name: {**defaults, **settings} for name, settings in config.items()}
+        try:
+            async with FNOMasterPortal(
+                config, store=store, audit=FileAudit(_home() / "audit.jsonl"), workshop=workshop
+            ) as portal:
+                return await work(portal)
+        finally:
+            store.close()
+
+    try:
+        return asyncio.run(whole())
+    except FNOError as error:
+        err.print(f"[red]{error.code}[/red]: {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def _print_json(data: Any) -> None:
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+@app.command()
+def operators(as_json: Json = False) -> None:
+    """List the configured operators, what they can do, and whether their interface is assumed."""
+
+    async def work(portal: FNOMasterPortal) -> list[dict[str, Any]]:
+        return portal.describe()
+
+    found = _run(work)
+    if as_json:
+        _print_json(found)
+        return
+    table = Table("operator", "channel", "assumed", "can")
+    for one in found:
+        table.add_row(
+            one["operator"], one["channel"], "yes" if one["assumed"] else "no", ", ".join(one["capabilities"])
+        )
+    out.print(table)
+
+
+@app.command()
+def coverage(
+    address: Annotated[str | None, typer.Argument(help="One address.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--csv", help="Many: columns address, and where known latitude, longitude.")
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="Write a map: .html (drawn) or .geojson.")
+    ] = None,
+    fno: Operators = None,
+    as_json: Json = False,
+) -> None:
+    """Check coverage of one address, or of a CSV of many with progress and a map."""
+    if (address is None) == (file is None):
+        raise typer.BadParameter("give one address, or --csv FILE")
+
+    async def work(portal: FNOMasterPortal) -> list[tuple[str, list[CoverageAnswer]]]:
+        places = [Address(address)] if address is not None else _read_csv(file)
+        return await _check_many(portal, places, fno)
+
+    found = _run(work)
+    if map_file is not None:
+        write_map(map_file, found)
+    if as_json:
+        _print_json(
+            [
+                {"address": place, "answers": [one.model_dump(mode="json") for one in ones]}
+                for place, ones in found
+            ]
+        )
+        return
+    table = Table("address", "operator", "coverage", "packages, or the reason")
+    for place, answers in found:
+        for one in answers:
+            table.add_row(place, one.fno, one.state.value, _told(one))
+    out.print(table)
+
+
+def _told(answer: CoverageAnswer) -> str:
+    if answer.reason is not None:
+        return str(answer.reason["message"])
+    packages = answer.result.packages if answer.result else []
+    return ", ".join(
+        f"{one.name}" + (f" R{one.monthly_cost}" if one.monthly_cost is not None else "") for one in packages
+    )
+
+
+def _read_csv(file: Path | None) -> list[Address]:
+    assert file is not None
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as rows:
+            return [_row(number, one) for number, one in enumerate(csv.DictReader(rows), start=2)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise FNOValidationError(
+            f"{file} cannot be read ({type(error).__name__})", hint="Give a CSV in UTF-8"
+        ) from None
+
+
+def _row(number: int, row: dict[str, str]) -> Address:
+    try:
+        point: dict[str, Any] = {key: float(row[key]) for key in ("latitude", "longitude") if row.get(key)}
+        return Address(row.get("address") or "", **point)
+    except ValueError as error:
+        reason = error.message if isinstance(error, FNOValidationError) else "a coordinate is no number"
+        raise FNOValidationError(
+            f"line {number}: {reason}", hint="Columns: address, latitude, longitude"
+        ) from None
+
+
+async def _check_many(
+    portal: FNOMasterPortal, places: list[Address], fnos: list[str] | None
+) -> list[tuple[str, list[CoverageAnswer]]]:
+    gate = asyncio.Semaphore(_AT_ONCE)
+    with Progress(console=err, transient=True, disable=len(places) == 1) as progress:
+        task = progress.add_task("addresses", total=len(places))
+
+        async def one(place: Address) -> tuple[str, list[CoverageAnswer]]:
+            async with gate:
+                answers = await portal.check_all_coverage_detailed(place, fnos)
+            progress.advance(task)
+            return str(place), [_with_point(place, answer) for answer in answers]
+
+        return await asyncio.gather(*(one(place) for place in places))
+
+
+def _with_point(place: Address, answer: CoverageAnswer) -> CoverageAnswer:
+    if answer.result is None or answer.result.latitude is not None or place.latitude is None:
+        return answer
+    point = {"latitude": place.latitude, "longitude": place.longitude}
+    return answer.model_copy(update={"result": answer.result.model_copy(update=point)})
+
+
+@app.command()
+def order(
+    fno: str,
+    file: Annotated[
+        Path, typer.Argument(help="JSON of the order: reference, customer_id, address, package, rica, …")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Order once per reference. The same file again answers what is known."""
+
+    async def work(portal: FNOMasterPortal) -> Any:
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FNOValidationError(
+                f"{file} is no JSON file ({type(error).__name__})", hint="See the README"
+            ) from None
+        if not isinstance(data, dict):
+            raise FNOValidationError("the order is no JSON object", hint="See the README")
+        return await portal.create_order(fno, data)
+
+    _show_order(_run(work), as_json)
+
+
+@app.command()
+def status(
+    reference: str,
+    events: Annotated[bool, typer.Option("--events", help="Show the log too.")] = False,
+    settle: Annotated[bool, typer.Option("--settle", help="Look an unknown outcome up.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask the operator for an order's state (by our reference)."""
+
+    async def work(portal: FNOMasterPortal) -> Any:
+        found = await (portal.settle_order(reference) if settle else portal.refresh_order(reference))
+        return found, await portal.list_events(reference) if events else []
+
+    found, log = _run(work)
+    _show_order(found, as_json, log)
+
+
+@app.command()
+def cancel(reference: str, reason: str, as_json: Json = False) -> None:
+    """Ask the operator to cancel an order under way."""
+    _show_order(_run(lambda portal: portal.cancel_order(reference, reason)), as_json)
+
+
+def _show_order(found: Any, as_json: bool, log: Any = ()) -> None:
+    if as_json:
+        _print_json(
+            found.model_dump(mode="json")
+            | ({"events": [one.model_dump(mode="json") for one in log]} if log else {})
+        )
+        return
+    out.print(
+        f"{found.id}: {found.status.value} ({found.outcome.value}), {found.fno} {found.fno_reference or '-'}"
+    )
+    for one in log:
+        out.print(
+            f"  {one.recorded_at:%Y-%m-%d %H:%M} {one.source.value} {one.status.value if one.status else ''} {one.note}"
+        )
+
+
+@app.command()
+def fault(
+    fno: str,
+    description: str,
+    severity: Annotated[str, typer.Option(help="low, medium, high or critical")] = "medium",
+    order_id: Annotated[
+        str | None, typer.Option("--order", help="The operator's number of order or service.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Report a fault."""
+    data = {"description": description, "severity": severity} | ({"order_id": order_id} if order_id else {})
+    taken = _run(lambda portal: portal.submit_fault(fno, data))
+    _print_json(taken) if as_json else out.print(f"{fno}: {taken['fault_id']} {taken['status']}")
+
+
+@app.command("fault-status")
+def fault_status(fno: str, fault_id: str, as_json: Json = False) -> None:
+    """Ask for a fault's state."""
+    taken = _run(lambda portal: portal.get_fault_status(fno, fault_id))
+    _print_json(taken) if as_json else out.print(f"{fno}: {taken['fault_id']} {taken['status']}")
+
+
+@app.command()
+def mail(
+    since: Annotated[str | None, typer.Option(help="YYYY-MM-DD; two weeks back when missing")] = None,
+    fno: Operators = None,
+    as_json: Json = False,
+) -> None:
+    """Read the operators' mails (FNO_MAIL_SERVER, _USERNAME, _PASSWORD, _AUTHSERV_IDS) and apply them."""
+
+    async def work(portal: FNOMasterPortal) -> Any:
+        parser = _parser()
+        try:
+            day = since or (date.today() - timedelta(days=14)).isoformat()  # noqa: DTZ011 - a day, in local time
+            orders = await portal.poll_mail(parser, day, fno)
+        finally:
+            parser.close()
+        return orders, await portal.store.list_unmatched()
+
+    orders, unmatched = _run(work)
+    if as_json:
+        _print_json(
+            {
+                "orders": [one.model_dump(mode="json") for one in orders],
+                "unmatched": [one.model_dump(mode="json") for one in unmatched],
+            }
+        )
+        return
+    for one in orders:
+        out.print(f"{one.id}: {one.status.value}")
+    for message in unmatched:
+        out.print(
+            f"unmatched: {message.fno} {message.sender} {message.subject!r}: {message.reason}", markup=False
+        )
+
+
+def _parser() -> FNOEmailParser:
+    folder = os.environ.get("FNO_SECRETS_DIR")
+    settings = read_environment(secrets=FileSecrets(Path(folder)) if folder else None).get("mail", {})
+    if not all(settings.get(key) for key in ("server", "username", "password")):
+        raise FNONotConfiguredError(
+            "no mailbox is configured", hint="Set FNO_MAIL_SERVER, _USERNAME and _PASSWORD"
+        )
+    return FNOEmailParser(
+        settings["server"],
+        settings["username"],
+        settings["password"],
+        port=settings.get("port", 993),
+        mailbox=settings.get("mailbox", "INBOX"),
+        authserv_ids=[one.strip() for one in settings.get("authserv_ids", "").split(",") if one.strip()],
+        ssl_context=ssl.create_default_context(cafile=settings.get("ca_file")),
+    )
+
+
+@app.command()
+def login(fno: str) -> None:
+    """Log in to an operator's portal in a window, where a person can solve a CAPTCHA; the session is kept."""
+
+    async def person(_: Any, task: str) -> None:
+        await asyncio.to_thread(input, f"{task}, and press Enter here: ")
+
+    async def work(portal: FNOMasterPortal) -> None:
+        client: Any = portal.client(fno).client
+        client = getattr(client, "portal", client) if not hasattr(client, "log_in") else client
+        if not hasattr(client, "log_in"):
+            raise FNONotConfiguredError(
+                "no portal is configured", fno=fno, hint="Set portal_url, username and password"
+            )
+        await client.log_in()
+
+    _run(work, workshop=Workshop(headless=False, human=person))
+    out.print(f"{fno}: logged in")
+
+
+def main() -> None:
+    """The entry point of `fno`."""
+    try:
+        app()
+    except ValidationError:
+        err.print("[red]invalid[/red]: what was stored cannot be read")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Operators' mails: read over IMAP without touching them, believed only when authentic."""

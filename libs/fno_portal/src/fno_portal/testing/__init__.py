@@ -1,0 +1,13 @@
+"""Simulated operators of every style, a mailbox on a real Dovecot, and the contract suite for drivers.
+
+`python -m fno_portal.testing` runs the simulators. Needs the extra `fno-portal[testing]`.
+"""
+
+from __future__ import annotations
+
+from fno_portal.testing.contract import RULES, Subject
+from fno_portal.testing.operator import Faults, SimulatedOperator
+from fno_portal.testing.server import RunningSimulator
+from fno_portal.testing.styles import STYLES, make_app
+
+__all__ = ["RULES", "STYLES", "Faults", "RunningSimulator", "SimulatedOperator", "Subject", "make_app"]
