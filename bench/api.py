@@ -235,6 +235,7 @@ async def prepare(cluster: PrivateCluster, home: Path) -> list[Side]:
 
 def start(side: Side, cluster: PrivateCluster, home: Path, log: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "DEMARC_DATA_DIR": str(home), "DEMARC_HTTP_PORT": str(side.port)}
+    environment["DEMARC_STAFF_REQUESTS_PER_MINUTE"] = str(10**9)  # counted all the same, never reached
     if side.name == "demarc":
         command = [str(BIN / "demarc"), "serve"]
     else:

@@ -59,13 +59,13 @@ SELECT c.*, (SELECT count(*) FROM customer WHERE tenant_id = $1 AND status = $2)
 FROM customer c WHERE tenant_id = $1 AND status = $2 ORDER BY created_at, id LIMIT $3 OFFSET $4
 """
 RECORDS = """
-SELECT r.uid, s.ref, c.uid AS customer_uid, r.usage_type, r.quantity, r.unit, r.unit_price, r.currency, r.period_start,
-       r.period_end, r.source_system, r.source_record_id, r.description, r.billed_status, r.invoice_ref, r.billed_at,
-       r.input_octets, r.output_octets, r.created_at,
-       (SELECT count(*) FROM usage_record WHERE tenant_id = $1 AND subscription_id = s.id) AS total
-FROM subscription s JOIN usage_record r ON r.tenant_id = s.tenant_id AND r.subscription_id = s.id
-JOIN customer c ON c.tenant_id = r.tenant_id AND c.id = r.customer_id
-WHERE s.tenant_id = $1 AND s.ref = $2 ORDER BY r.id LIMIT $3 OFFSET $4
+WITH s AS MATERIALIZED (SELECT id, ref FROM subscription WHERE tenant_id = $1 AND ref = $2)
+SELECT r.uid, (SELECT ref FROM s), c.uid AS customer_uid, r.usage_type, r.quantity, r.unit, r.unit_price, r.currency,
+       r.period_start, r.period_end, r.source_system, r.source_record_id, r.description, r.billed_status, r.invoice_ref,
+       r.billed_at, r.input_octets, r.output_octets, r.created_at,
+       (SELECT count(*) FROM usage_record WHERE tenant_id = $1 AND subscription_id = (SELECT id FROM s)) AS total
+FROM usage_record r JOIN customer c ON c.tenant_id = r.tenant_id AND c.id = r.customer_id
+WHERE r.tenant_id = $1 AND r.subscription_id = (SELECT id FROM s) ORDER BY r.id LIMIT $3 OFFSET $4
 """
 RECORD_NAMES = (
     "id", "subscription_id", "customer_id", "usage_type", "quantity", "unit", "unit_price", "currency", "period_start",

@@ -1,10 +1,10 @@
 /* radload: closed-loop RADIUS load generator, one thread.
  *
- * radload -P PORT -m auth|start|interim|stop [-s SECRET] [-n REQUESTS] [-w WINDOW] [-u USERS] [-p PASSWORD] [-k RUN] [-x SECONDS] [-S]
+ * radload -P PORT -m auth|start|interim|later|stop [-s SECRET] [-n REQUESTS] [-w WINDOW] [-u USERS] [-p PASSWORD] [-k RUN] [-x SECONDS] [-S]
  *
  * Keeps WINDOW requests in flight until REQUESTS are answered. Subscriber i is u%06ld with password p%06ld (or PASSWORD), and
  * calls from 02:00:xx:xx:xx:xx. Access-Requests carry Message-Authenticator and go to subscribers at random, with -S in
- * order; accounting goes through them in order. Every answer's authenticator is checked. Prints one JSON object.
+ * order; accounting goes through them in order, `interim` is a session's first Interim-Update and `later` its second. Every answer's authenticator is checked. Prints one JSON object.
  */
 #define _GNU_SOURCE
 #define OPENSSL_SUPPRESS_DEPRECATED
@@ -23,8 +23,8 @@
 #include <unistd.h>
 
 enum { ACCESS_ACCEPT = 2, ACCOUNTING_RESPONSE = 5, IDS = 256, MAX_SOCKETS = 16, PACKET = 1024, MAX_TRIES = 3 };
-enum { AUTH, START, INTERIM, STOP };
-static const char *MODES[] = {"auth", "start", "interim", "stop"};
+enum { AUTH, START, INTERIM, LATER, STOP };
+static const char *MODES[] = {"auth", "start", "interim", "later", "stop"};
 static const double RETRY_SECONDS = 2.0;
 
 typedef struct {
@@ -118,7 +118,7 @@ static void build(Request *request, int id, long sequence)
 	at = put_text(at, 30, "pppoe-bras1");
 	if (mode != AUTH) {
 		int step = mode - START;
-		at = put_number(at, 40, mode == START ? 1 : mode == INTERIM ? 3 : 2);
+		at = put_number(at, 40, mode == START ? 1 : mode == STOP ? 2 : 3);
 		snprintf(text, sizeof text, "%s-%08ld", run, sequence);
 		at = put_text(at, 44, text);
 		at = put_number(at, 8, 0x0a000001 + user);
@@ -196,7 +196,7 @@ int main(int argc, char **argv)
 	sockets = (window + 127) / 128;
 	if (sockets > MAX_SOCKETS)
 		return 2;
-	began = time(NULL) - 600;
+	began = time(NULL) - 900;
 	random_state ^= (uint64_t)getpid() * 2654435761UL + time(NULL);
 
 	int slots = sockets * IDS, head = 0, tail = 0, free_count = slots;

@@ -5,37 +5,49 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 from Crypto.Hash import MD4
-from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from demarc.adapters.freeradius.engine import RadiusEngine, free_port
 from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig, find_library_dir
 from demarc.adapters.postgres.cluster import PrivateCluster
-from demarc.kernel.rls import AAA_ROLE, LOGIN_ROLES, isolate
-from demarc.modules.access import models
+from demarc.kernel.migrate import migrate
+from demarc.kernel.rls import AAA_ROLE, LOGIN_ROLES
 
 sys.path.insert(0, str(Path(__file__).parent))
 from stock import SCHEMA, SECRET, Ports, make_limit_raddb, make_stock_raddb, start_server
 
 HERE = Path(__file__).parent
 DOWN, UP, INTERIM = 200_000_000, 100_000_000, 300
-ONLINE_SHARE = 0.5
+STOCK = "stock"
+SOLD = """
+INSERT INTO tenant (id, slug, name, currency, time_zone) VALUES (1, 'bench', 'Bench', 'EUR', 'Europe/Berlin');
+INSERT INTO plan (tenant_id, id, ref, name, service_type, download_bps, upload_bps, currency)
+VALUES (1, 1, 'fibre', 'Fibre', 'fiber_internet', 200000000, 100000000, 'EUR');
+INSERT INTO plan_usage_price (tenant_id, plan_id, usage_type, unit, unit_price, effective_on)
+VALUES (1, 1, 'bandwidth_gb', 'GB', 0.05, '2020-01-01');
+INSERT INTO customer (tenant_id, id, name, created_at, updated_at)
+SELECT 1, n, 'Customer ' || n, now(), now() FROM generate_series(0, {last}) n;
+INSERT INTO subscription (tenant_id, id, ref, customer_id, plan_id, currency, monthly_minor, started_at)
+SELECT 1, n, 'sub_' || n, n, 1, 'EUR', 2999, now() FROM generate_series(0, {last}) n;
+INSERT INTO service (tenant_id, id, identifier, customer_id, subscription_id, plan_id, service_type, name, status,
+                     provisioning_status, download_bps, upload_bps, created_at, updated_at)
+SELECT 1, n, 'SVC-' || n, n, n, 1, 'fiber_internet', 'Line ' || n, 'active', 'completed', 200000000, 100000000,
+       now(), now() FROM generate_series(0, {last}) n;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +81,21 @@ class Rig:
     database: asyncpg.Connection[Any]
     server_pids: dict[str, int]
     postmaster: int
+    data_dir: Path
+    helpers: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     async def measure(self, side: str, port: int, mode: str, requests: int, *extra: str) -> dict[str, Any]:
         """One run, with the processor time that the server and PostgreSQL took for each request (`cpu_us`)."""
-        before = self._cpu_seconds(side)
+        before = self.cpu_seconds(side)
         result = await self.load.run(port, mode, requests, *extra)
-        result["cpu_us"] = (self._cpu_seconds(side) - before) / requests * 1e6
+        result["cpu_us"] = (self.cpu_seconds(side) - before) / requests * 1e6
         return result
 
-    def _cpu_seconds(self, side: str) -> float:
+    def cpu_seconds(self, side: str) -> float:
+        """Processor time so far of the side's server and its helpers, and of PostgreSQL."""
         children = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split()
-        return sum(cpu_seconds(pid) for pid in (self.server_pids[side], *map(int, children)))
+        pids = (self.server_pids[side], *self.helpers[side], self.postmaster, *map(int, children))
+        return sum(cpu_seconds(pid) for pid in pids)
 
 
 @asynccontextmanager
@@ -92,19 +108,23 @@ async def rig(users: int) -> AsyncIterator[Rig]:
         cluster = PrivateCluster(directory / "data")
         await cluster.start()
         try:
-            connection = await asyncpg.connect(cluster.owner_dsn)
-            await fill(connection, cluster, users)
+            await fill(cluster, users)
             async with servers(directory, cluster) as (auth, acct, spool_dir, pids):
-                yield Rig(load, auth, acct, spool_dir, connection, pids, cluster.pid or 0)
-            await connection.close()
+                connection = await asyncpg.connect(cluster.owner_dsn)
+                yield Rig(load, auth, acct, spool_dir, connection, pids, cluster.pid or 0, directory / "data")
+                await connection.close()
         finally:
             await cluster.stop()
             cluster.destroy()
 
 
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of a process and of the children that it has waited for; 0 for one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def build_generator(directory: Path) -> Path:
@@ -119,25 +139,26 @@ async def servers(
 ) -> AsyncIterator[tuple[dict[str, int], dict[str, int], Path, dict[str, int]]]:
     config = RadiusConfig(
         directory=directory / "raddb",
-        spool_dir=directory / "spool",
+        spool_dir=directory / "data" / "radius" / "spool",  # where `demarc ingest` looks
         database=DatabaseLogin(
             str(cluster.socket_dir), cluster.port, "demarc", AAA_ROLE, cluster.secret_for(AAA_ROLE)
         ),
         auth_port=free_port(),
         acct_port=free_port(),
     )
-    stock_ports, limit_port = Ports(free_port(), free_port()), free_port()
-    conninfo = f"host={cluster.socket_dir} port={cluster.port} dbname=demarc user=radius password=radius"
+    stock_ports, limit_ports = Ports(free_port(), free_port()), Ports(free_port(), free_port())
+    conninfo = f"host={cluster.socket_dir} port={cluster.port} dbname={STOCK} user=radius password=radius"
     make_stock_raddb(directory / "stock", conninfo, stock_ports)
-    make_limit_raddb(directory / "limit", find_library_dir(config), config.threads, limit_port)
+    make_limit_raddb(directory / "limit", find_library_dir(config), config.threads, limit_ports)
     engine = RadiusEngine(config)
     await engine.start()
     others = [start_server(directory / "stock", "radiusd"), start_server(directory / "limit", "limit")]
     await asyncio.sleep(3)
     try:
-        auth = {"demarc": config.auth_port, "stock": stock_ports.auth, "limit": limit_port}
+        auth = {"demarc": config.auth_port, "stock": stock_ports.auth, "limit": limit_ports.auth}
         pids = {"demarc": engine.pid or 0, "stock": others[0].pid, "limit": others[1].pid}
-        yield auth, {"demarc": config.acct_port, "stock": stock_ports.acct}, config.spool_dir, pids
+        acct = {"demarc": config.acct_port, "stock": stock_ports.acct, "limit": limit_ports.acct}
+        yield auth, acct, config.spool_dir, pids
     finally:
         for server in others:
             server.terminate()
@@ -145,25 +166,25 @@ async def servers(
         await engine.stop()
 
 
-async def fill(connection: asyncpg.Connection[Any], cluster: PrivateCluster, users: int) -> None:
-    for role in LOGIN_ROLES:
-        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{cluster.secret_for(role)}'")
-    for table in (models.aaa_nas, models.aaa_login, models.radius_session):
-        await create_table(connection, table)
-    await fill_ours(connection, users)
-    await connection.execute("CREATE ROLE radius LOGIN PASSWORD 'radius'")
-    await connection.execute(SCHEMA.read_text())
-    await fill_stock(connection, users)
-    await connection.execute("VACUUM ANALYZE")
+async def fill(cluster: PrivateCluster, users: int) -> None:
+    """Our schema as shipped in `demarc`, the other side's as shipped in `stock`, with the same subscribers."""
+    await migrate(cluster.owner_dsn, {role: cluster.secret_for(role) for role in LOGIN_ROLES})
+    ours = await asyncpg.connect(cluster.owner_dsn)
+    await sell(ours, users)
+    await fill_ours(ours, users)
+    await ours.execute("CREATE ROLE radius LOGIN PASSWORD 'radius'")
+    await ours.execute("CREATE DATABASE stock")
+    stock = await asyncpg.connect(cluster.dsn("demarc_owner", STOCK))
+    await stock.execute(SCHEMA.read_text())
+    await fill_stock(stock, users)
+    for connection in (ours, stock):
+        await connection.execute("VACUUM ANALYZE")
+        await connection.close()
 
 
-async def create_table(connection: asyncpg.Connection[Any], table: Table) -> None:
-    ddl = CreateTable(table, include_foreign_key_constraints=[])
-    await connection.execute(str(ddl.compile(dialect=postgresql.dialect())))
-    for index in table.indexes:
-        await connection.execute(str(CreateIndex(index).compile(dialect=postgresql.dialect())))
-    for statement in isolate(table):
-        await connection.execute(statement)
+async def sell(connection: asyncpg.Connection[Any], users: int) -> None:
+    """A tenant with a plan that prices usage; each subscriber is a customer with a subscription and a service."""
+    await connection.execute(SOLD.format(last=users - 1))
 
 
 def calling_id(user: int) -> str:
@@ -194,10 +215,12 @@ async def fill_ours(connection: asyncpg.Connection[Any], users: int) -> None:
     await connection.copy_records_to_table(
         "aaa_login", records=logins, columns=(*columns, "download_bps", "upload_bps")
     )
-    now = datetime.now(UTC)
-    online = random.Random(1).sample(range(users), int(users * ONLINE_SHARE))
+    # The later half is on line, and later than now, so that no sweep ends them as silent while the rounds run.
+    began_at = datetime.now(UTC)
+    heard_at = began_at + timedelta(hours=6)
     sessions = [
-        (1, UUID(int=i), 1, i, i, f"u{i:06}", f"live-{i:08}", now, now, calling_id(i)) for i in online
+        (1, UUID(int=i), 1, i, i, f"u{i:06}", f"live-{i:08}", began_at, heard_at, calling_id(i))
+        for i in range(users // 2, users)
     ]
     columns = ("tenant_id", "id", "nas_id", "subscriber_id", "service_id", "username", "acct_session_id")
     await connection.copy_records_to_table(
@@ -225,6 +248,27 @@ async def fill_stock(connection: asyncpg.Connection[Any], users: int) -> None:
             name,
             str(value),
         )
+    began_at = datetime.now(UTC)
+    sessions = [
+        (
+            f"live-{i:08}",
+            f"{i:032x}",
+            f"u{i:06}",
+            "127.0.0.1",
+            began_at,
+            began_at,
+            0,
+            calling_id(i),
+            _address(i),
+        )
+        for i in range(users // 2, users)
+    ]
+    columns = ("acctsessionid", "acctuniqueid", "username", "nasipaddress", "acctstarttime", "acctupdatetime")
+    await connection.copy_records_to_table(
+        "radacct",
+        records=sessions,
+        columns=(*columns, "acctsessiontime", "callingstationid", "framedipaddress"),
+    )
     await connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO radius")
     await connection.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO radius")
 

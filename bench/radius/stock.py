@@ -82,6 +82,7 @@ raddbdir = {directory}
 logdir = {directory}
 run_dir = {directory}
 name = limit
+max_requests = 1000000
 proxy_requests = yes
 log {{
 	destination = stderr
@@ -100,6 +101,9 @@ thread pool {{
 modules {{
 	pap {{
 	}}
+	always ok {{
+		rcode = ok
+	}}
 }}
 client localhost {{
 	ipaddr = 127.0.0.1
@@ -109,7 +113,12 @@ server limit {{
 	listen {{
 		type = auth
 		ipaddr = 127.0.0.1
-		port = {port}
+		port = {auth_port}
+	}}
+	listen {{
+		type = acct
+		ipaddr = 127.0.0.1
+		port = {acct_port}
 	}}
 	authorize {{
 		update control {{
@@ -122,15 +131,23 @@ server limit {{
 			pap
 		}}
 	}}
+	accounting {{
+		ok
+	}}
 }}
 """
 
 
-def make_limit_raddb(directory: Path, libdir: Path, threads: int, port: int) -> None:
+def make_limit_raddb(directory: Path, libdir: Path, threads: int, ports: Ports) -> None:
     """FreeRADIUS that asks nobody: how fast the server itself is."""
     directory.mkdir()
     config = LIMIT_CONFIG.format(
-        directory=directory, libdir=libdir, threads=threads, port=port, secret=SECRET
+        directory=directory,
+        libdir=libdir,
+        threads=threads,
+        auth_port=ports.auth,
+        acct_port=ports.acct,
+        secret=SECRET,
     )
     (directory / "limit.conf").write_text(config)
     (directory / "dictionary").write_text("")

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from demarc.adapters.coa import open_client
-from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig
+from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig, unprivileged_user
 from demarc.adapters.mail.smtp import SmtpMailer, SmtpServer
 from demarc.adapters.postgres.cluster import PrivateCluster
 from demarc.adapters.postgres.role_secrets import RoleSecrets
@@ -148,4 +148,5 @@ def radius_config(settings: Settings) -> RadiusConfig:
         auth_port=settings.radius_auth_port,
         acct_port=settings.radius_acct_port,
         binary=settings.radius_binary,
+        run_as=unprivileged_user(settings.data_dir / "radius"),
     )

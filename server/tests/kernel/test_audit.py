@@ -132,7 +132,8 @@ async def test_a_late_commit_is_sealed_later_and_not_lost(database):
 
 ANOTHER_CLUSTER = """
     UPDATE audit_log SET transaction_id = transaction_id + {ahead} WHERE action <> 'new';
-    UPDATE audit_seal SET up_to_transaction = up_to_transaction + {ahead} WHERE up_to_transaction > 0
+    UPDATE audit_seal SET up_to_transaction = up_to_transaction + {ahead} WHERE up_to_transaction > 0;
+    UPDATE audit_seal SET cluster = cluster - 1
 """
 """What a dump carries from a cluster whose transaction ids are higher: the numbers, and the row ids' sequence."""
 
@@ -186,11 +187,21 @@ async def test_a_line_of_before_a_restore_is_still_guarded(database, owner, seal
 
 async def test_a_cluster_that_has_overtaken_the_last_seal_before_it_ran(database, owner, sealed):
     """Lines that count below the last seal, in a cluster that already counts above it, are found by their ids."""
+    await restore(owner, ahead=0)
     await write(database, "f")
     await owner.execute("UPDATE audit_log SET transaction_id = 5 WHERE action = 'f'")
     await write(database, "g")
     assert await seal(database) == 2
+    await write(database, "h")
+    assert await seal(database) == 1
     assert await verify(database) is None
+
+
+async def test_a_line_slipped_in_is_not_sealed_afterwards(database, owner, sealed):
+    await owner.execute(TAMPERINGS["a line slipped in"])
+    await write(database, "e")
+    assert await seal(database) == 1
+    assert (await verify(database)).reason == "a row was slipped in below the last seal"
 
 
 async def test_a_cut_off_end_is_seen_by_whoever_kept_the_last_seal(database, owner, sealed):

@@ -91,3 +91,32 @@ def test_a_patch_promises_no_defaults(document):
             seen += 1
             assert [name for name, field in shape["properties"].items() if "default" in field] == [], path
     assert seen > 0
+
+
+AGAIN = {
+    "/api/services/lifecycle/provision": {"200", "201"},
+    "/api/billing/invoices": {"200", "201"},
+    "/api/billing/payments": {"200", "201"},
+    "/api/billing/runs": {"200", "201", "202"},
+    "/api/billing/usage/records": {"200", "201"},
+    "/api/billing/usage/records/bulk": {"200", "201"},
+}
+
+
+@pytest.mark.parametrize("path", AGAIN)
+def test_what_may_be_there_already_documents_both_answers_with_one_shape(document, path):
+    responses = document["paths"][path]["post"]["responses"]
+    assert {status for status in responses if status < "300"} == AGAIN[path]
+    shapes = [responses[status]["content"]["application/json"]["schema"] for status in AGAIN[path]]
+    assert all(shape == shapes[0] and "$ref" in shape for shape in shapes)
+    assert len({responses[status]["description"] for status in AGAIN[path]}) == len(shapes)
+
+
+def test_every_answer_documents_its_rate_limit(document):
+    for method, path, operation in operations(document):
+        if path.startswith("/api/"):
+            assert "429" in operation["responses"], f"{method} {path}"
+            for response in operation["responses"].values():
+                assert {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"} <= response[
+                    "headers"
+                ].keys()

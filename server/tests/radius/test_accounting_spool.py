@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from dataclasses import replace
@@ -38,6 +39,7 @@ from radius_packets import (
 from radius_rows import add_login, spool_lines, until
 
 from demarc.adapters.freeradius.engine import RadiusEngine
+from demarc.adapters.freeradius.raddb import StatusListener, render
 from demarc.adapters.freeradius.spool_format import ACCT_FIELD_NAMES
 
 pytestmark = pytest.mark.radius
@@ -221,3 +223,11 @@ async def test_a_file_that_was_taken_away_is_made_anew(nas, config):
         file.unlink()
     assert nas.account(*STOP).code == ACCOUNTING_RESPONSE
     assert len(records(config)) == 1
+
+
+def test_no_two_linelogs_share_a_file(config):
+    """Each locks out its own threads only: two of them on one file overwrite each other's records."""
+    files = re.findall(
+        r'linelog \w+ \{\s+filename = "([^"]+)"', render(config, StatusListener(1))["radiusd.conf"]
+    )
+    assert len(files) == len(set(files)) == 2

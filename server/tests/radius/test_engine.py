@@ -9,16 +9,27 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from radius_rows import add_login, until
+from radius_packets import ACCOUNTING_RESPONSE, ACCT_STATUS_TYPE, USER_NAME, Nas, attribute, integer
+from radius_rows import add_login, spool_lines, until
 
 from demarc.adapters.freeradius.checks import NasPosture, check_posture, check_radius
 from demarc.adapters.freeradius.engine import RadiusEngine
-from demarc.adapters.freeradius.raddb import StatusListener, check_config, fingerprint, render, write_raddb
+from demarc.adapters.freeradius.raddb import (
+    StatusListener,
+    check_config,
+    fingerprint,
+    render,
+    unprivileged_user,
+    write_raddb,
+)
 from demarc.adapters.freeradius.server_log import LineKind, ServerLog
+from demarc.adapters.freeradius.spool_format import ACCT_FILE
 from demarc.adapters.processes.service_user import service_user
 from demarc.kernel.errors import Misconfigured
 
@@ -131,6 +142,59 @@ async def test_it_runs_as_the_user_given(db, config, tmp_path):
     await engine.stop()
 
 
+@pytest.fixture
+def open_dir():
+    """A directory that every user may enter."""
+    with tempfile.TemporaryDirectory(prefix="demarc-radius-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+needs_service_user = pytest.mark.skipif(
+    os.geteuid() != 0 or "demarc" not in {entry.pw_name for entry in pwd.getpwall()},
+    reason="only root may change the user, and the user must exist",
+)
+
+
+@needs_service_user
+def test_as_root_it_runs_as_the_service_user_where_he_can_get(open_dir):
+    assert unprivileged_user(open_dir / "radius") == "demarc"
+    closed = open_dir / "closed"
+    closed.mkdir(mode=0o700)
+    assert unprivileged_user(closed / "data" / "radius") is None
+
+
+@needs_service_user
+async def test_the_spool_of_a_start_as_root_is_taken_over(db, config, open_dir):
+    made = replace(
+        config, directory=open_dir / "data" / "raddb", spool_dir=open_dir / "data" / "spool", run_as="demarc"
+    )
+    made.spool_dir.mkdir(parents=True)
+    stolen, linked = open_dir / "stolen", made.spool_dir / "acct-2026010101"
+    stolen.touch()
+    linked.hardlink_to(stolen)
+    hours = [datetime.now(UTC) + timedelta(hours=hours) for hours in (0, 1)]
+    for hour in hours:
+        (made.spool_dir / hour.strftime(ACCT_FILE)).touch(mode=0o600)
+    engine = RadiusEngine(made)
+    await engine.start()
+    try:
+        start = (attribute(USER_NAME, b"ada"), attribute(ACCT_STATUS_TYPE, integer(1)))
+        assert Nas(made.auth_port, made.acct_port).account(*start).code == ACCOUNTING_RESPONSE
+        assert spool_lines(made, "acct")[0][4] == "ada"
+        assert stolen.stat().st_uid == 0
+    finally:
+        await engine.stop()
+
+
+@needs_service_user
+def test_doctor_says_when_it_must_run_as_root(config):
+    by_name = {check.name: check for check in check_radius(config, running=True)}
+    assert not by_name["FreeRADIUS's user"].ok
+    as_user = {check.name: check for check in check_radius(replace(config, run_as="demarc"), running=True)}
+    assert as_user["FreeRADIUS's user"].ok
+
+
 PARENT = """
 import asyncio, os, sys
 from demarc.adapters.freeradius.engine import RadiusEngine
@@ -189,5 +253,6 @@ def test_posture():
 
 
 async def test_doctor_finds_all_well(db, config, engine):
-    assert all(check.ok for check in check_radius(config, running=True))
+    made = replace(config, run_as="demarc")
+    assert all(check.ok for check in check_radius(made, running=True))
     await add_login(db, "ada")

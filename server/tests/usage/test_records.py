@@ -319,3 +319,30 @@ def kind(schema, definitions):
 FORMATS = {
     "uuid": "uuid"
 }  # a time is date-time to Pydantic and nothing to msgspec, which takes naive ones too
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=2&sort=-quantity", "subscription_id=sub_abc123&skip=1", "subscription_id=null", "billed_status=pending",
+        "usage_type=voice_minutes&limit=500", "skip=50", "customer_id={customer}", "invoice_id=in_nothing",
+        "limit=0", "limit=501", "limit=x", "skip=-1", "customer_id=x", "billed_status=x", "sort=x", "sort=" + "x" * 41,
+        "limit=1&limit=2", "colour=red&limit=1", "subscription_id=%00", "subscription_id=%ff",
+    ],
+)  # fmt: skip
+async def test_the_fast_list_answers_as_the_documented_one(admin, sold, query):
+    """A query with a period goes to the documented route; all else being equal, so are the answers."""
+    for number in range(3):
+        await admin.post(f"{BASE}/records", sold.usage(quantity=number))
+    query = query.format(customer=sold.customer.uid)
+    fast = await admin.client.get(f"{BASE}/records?{query}")
+    documented = await admin.client.get(f"{BASE}/records?{query}&period_start=1970-01-02")
+    assert (fast.status_code, fast.json()) == (documented.status_code, documented.json())
+    assert fast.status_code in (200, 422)
+
+
+async def test_paths_found_by_one_look_up_keep_their_methods(admin):
+    wrong = await admin.client.delete(f"{BASE}/records")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert (await admin.client.get(f"{BASE}/nothing")).status_code == 404
+    assert (await admin.client.get(f"{BASE}/records/")).status_code in (307, 404)

@@ -148,3 +148,17 @@ async def test_twenty_log_ins_at_once_under_a_limit_of_one_leave_one_session(pla
             if answer.session is not None:
                 answer.session.stop()
         await nas.drain()
+
+
+async def test_metrics_of_every_process_are_in_one_place(platform):
+    async with platform.api() as api:
+        await api.post("/api/sandbox/clock/advance", {"minutes": 1})
+
+        async def shown():
+            text = (await api.client.get("/metrics")).text
+            return all(
+                word in text
+                for word in ("demarc_http_requests_total", "demarc_jobs_total", "demarc_spool_lines_total")
+            )
+
+        await until("the counters of API, worker and ingester", shown)

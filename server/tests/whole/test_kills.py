@@ -112,7 +112,11 @@ async def test_accounting_survives_kill_9(platform, victim):
             )
 
         await until(f"exactly {session.input_octets} / {session.output_octets} octets", stored)
-        assert (await api.get("/api/sessions", subscriber_id=subscriber["id"]))["total"] == 0
+
+        async def ended():
+            return (await api.get("/api/sessions", subscriber_id=subscriber["id"]))["total"] == 0
+
+        await until("the Stop to be booked", ended)
 
 
 async def test_the_supervisor_itself_killed_leaves_no_orphans_and_starts_again(platform):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import sys
+from pathlib import Path
 
 from demarc.adapters.freeradius.engine import RadiusEngine
 from demarc.adapters.postgres.cluster import PrivateCluster
@@ -38,6 +40,7 @@ async def up(settings: Settings) -> None:
     database = _add_database(supervisor, settings)
 
     async def prepare() -> None:
+        _clear_metrics(settings)
         await prepare_database(settings)
         if settings.sandbox:
             await seed(settings)
@@ -165,8 +168,19 @@ def _environment(settings: Settings) -> dict[str, str]:
     return os.environ | {
         "DEMARC_DATA_DIR": str(settings.data_dir.absolute()),
         "DEMARC_SANDBOX": str(settings.sandbox).lower(),
+        "PROMETHEUS_MULTIPROC_DIR": str(_metrics_dir(settings)),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _metrics_dir(settings: Settings) -> Path:
+    """Where the processes keep their counters, so that /metrics of the API shows those of all."""
+    return settings.run_dir / "metrics"
+
+
+def _clear_metrics(settings: Settings) -> None:
+    shutil.rmtree(_metrics_dir(settings), ignore_errors=True)
+    _metrics_dir(settings).mkdir(parents=True)
 
 
 def _address(settings: Settings) -> str:

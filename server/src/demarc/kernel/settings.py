@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     http_port: int = Field(8000, ge=1, le=65535, description="port the API listens on")
     http_workers: int = Field(1, ge=1, le=64, description="API processes")
 
+    staff_requests_per_minute: int = Field(
+        6000, ge=1, le=10**9, description="requests a minute that each API process takes from one user"
+    )
+
     radius_enabled: bool = Field(True, description="run FreeRADIUS, the ingester and CoA")
     radius_host: IPv4Address = Field(IPv4Address("127.0.0.1"), description="address FreeRADIUS listens on")
     radius_auth_port: int = Field(1812, ge=1, le=65535, description="RADIUS authentication port (UDP)")

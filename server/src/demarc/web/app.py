@@ -20,6 +20,7 @@ from demarc.web.bss.subscriptions import routes as subscriptions
 from demarc.web.bss.usage import routes as usage
 from demarc.web.errors import install_error_handlers
 from demarc.web.health import router as health
+from demarc.web.limits import RequestLimits
 from demarc.web.middleware import RequestEnvelope
 from demarc.web.openapi import install_openapi
 from demarc.web.pages.routes import mount_assets
@@ -60,6 +61,7 @@ def create_app(platform: Platform) -> FastAPI:
         redoc_url=None,
     )
     app.state.platform = platform
+    app.state.limits = RequestLimits(platform.settings)
     install_error_handlers(app)
     install_openapi(app)
     app.include_router(health)
@@ -68,5 +70,5 @@ def create_app(platform: Platform) -> FastAPI:
     for router in BSS_ROUTERS:
         app.include_router(router)
     app.router.middleware_stack = ExactPaths(app.router.app, BSS_ROUTERS)
-    app.add_middleware(RequestEnvelope)
+    app.add_middleware(RequestEnvelope, limits=app.state.limits)
     return app

@@ -1,4 +1,4 @@
-"""Around every request: its id, one log line, its metrics."""
+"""Around every request: its id, its rate limit's headers, one log line, its metrics."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demarc.kernel.logs import logger
 from demarc.kernel.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from demarc.web.limits import Headers, RequestLimits
 
 _LOG = logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SURFACES = ("/api/", "/v1/")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 class RequestEnvelope:
     """Accepts or makes `X-Request-ID`, returns it, and logs method, route, status and time; never a body or a query."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, limits: RequestLimits) -> None:
         self.app = app
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,7 +40,8 @@ class RequestEnvelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                own = [(b"x-request-id", request_id.encode()), *self._rate(scope)]
+                message["headers"] = [*message.get("headers", ()), *own]
             await send(message)
 
         try:
@@ -45,6 +49,13 @@ class RequestEnvelope:
         finally:
             _observe(scope, status, time.perf_counter() - started)
             structlog.contextvars.unbind_contextvars("request_id")
+
+    def _rate(self, scope: Scope) -> Headers:
+        """What the route has counted; requests that never came to a log-in are counted by address."""
+        counted: Headers | None = scope["state"].get("rate")
+        if counted is None and scope["path"].startswith(_SURFACES):
+            return self._limits.anonymous(scope)
+        return counted or []
 
 
 def _request_id(scope: Scope) -> str:

@@ -144,6 +144,7 @@ def _retitle(operation: Document) -> None:
 
 def _answer_headers(method: str, status: str, *, needs_tenant: bool) -> Document:
     headers = {"X-Request-ID": _header("finds this request in the log")}
+    headers |= _RATE
     if status == "401":
         headers["WWW-Authenticate"] = _header("Bearer")
     if status == "429":
@@ -151,6 +152,16 @@ def _answer_headers(method: str, status: str, *, needs_tenant: bool) -> Document
     if needs_tenant and method == "POST" and status < "500":
         headers["Idempotent-Replayed"] = _header("`true` when an earlier answer was repeated")
     return headers
+
+
+_RATE = {
+    "X-RateLimit-Limit": {"description": "requests a minute", "schema": {"type": "integer"}},
+    "X-RateLimit-Remaining": {"description": "left in this minute", "schema": {"type": "integer"}},
+    "X-RateLimit-Reset": {
+        "description": "end of the minute, seconds since 1970",
+        "schema": {"type": "integer"},
+    },
+}
 
 
 def _header(description: str) -> Document:

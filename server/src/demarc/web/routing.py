@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +24,7 @@ from demarc.kernel.sql import Query, mine
 from demarc.kernel.tables import idempotency_key
 from demarc.modules.identity.service import Principal
 from demarc.web.errors import ErrorEnvelope, from_validation, respond, status_of
+from demarc.web.limits import limits_of
 from demarc.web.platform import Platform
 
 _KEY_LENGTH = 255
@@ -111,6 +112,7 @@ class TransactionRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             principal = authenticate(request)
+            limits_of(request).take(request, principal.user_id)
             principal.require(policy.permission)
             key = request.headers.get("idempotency-key") if request.method == "POST" else None
             if key is not None:
@@ -210,6 +212,7 @@ _PROBLEMS = {
     404: "no such row for this tenant",
     409: "duplicate, or not possible in the present state",
     422: "a value is not acceptable",
+    429: "too many requests in this minute",
     503: "the database does not answer",
 }
 
@@ -217,6 +220,19 @@ _PROBLEMS = {
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The documented error answers of a route."""
     return {status: {"model": ErrorEnvelope, "description": _PROBLEMS[status]} for status in sorted(statuses)}
+
+
+_SUCCESSES = {
+    200: "it was there already, or nothing was to be made",
+    201: "made",
+    202: "taken on, and going on",
+}
+
+
+def successes(endpoint: Callable[..., Any], model: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The documented success answers beside the ordinary one, of the same shape."""
+    shape = model or get_type_hints(endpoint).get("return")
+    return {status: {"model": shape, "description": _SUCCESSES[status]} for status in statuses}
 
 
 class ApiRouter(APIRouter):
@@ -232,6 +248,7 @@ class ApiRouter(APIRouter):
         *,
         permission: str,
         status: int = 200,
+        also: tuple[int, ...] = (),
         problem: tuple[int, ...] = (),
         shown_once: tuple[str, ...] = (),
         fast: FastHandler | None = None,
@@ -244,7 +261,8 @@ class ApiRouter(APIRouter):
             path: below the router's prefix.
             permission: what the caller's role has to hold.
             status: of the ordinary answer.
-            problem: documented error statuses beside 400, 401, 403, 422 and 503.
+            also: other success statuses that the endpoint may set (200: what was there already).
+            problem: documented error statuses beside 400, 401, 403, 422, 429 and 503.
             shown_once: fields of the answer that are never stored for a replay.
             fast: asked first; for routes that have to be fast, and mean the same as the endpoint.
             **options: passed to FastAPI.
@@ -257,7 +275,8 @@ class ApiRouter(APIRouter):
                 endpoint,
                 methods=[method],
                 status_code=status,
-                responses=problems(400, 401, 403, 422, 503, *problem),
+                responses=successes(endpoint, options.get("response_model"), *also)
+                | problems(400, 401, 403, 422, 429, 503, *problem),
                 openapi_extra={"x-permission": permission, **options.pop("openapi_extra", {})},
                 **options,
             )
@@ -281,7 +300,7 @@ class ExactPaths:
             (method, route.path): route
             for route in reversed(routes)  # of two with one path the first one answers
             if not route.param_convertors
-            for method in route.methods
+            for method in route.methods or ()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

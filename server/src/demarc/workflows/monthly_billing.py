@@ -18,8 +18,8 @@ from demarc.modules.billing.queries import (
     Invoice,
     Run,
     find_month_invoice,
-    list_tax_rules,
     lock_run,
+    rules_in_force,
     today,
 )
 from demarc.modules.billing.rules import Month, prorated_minor, proration_factor, tax_minor
@@ -104,7 +104,7 @@ async def preview_subscription(tx: Tx, subscription: Subscription, period: Month
         usage = await list_lines(tx, subscription_id=subscription.id, span=_until_end(tx, period))
         lines = await _lines(tx, subscription, period, usage)
     subtotal = sum(line.amount_minor for line in lines)
-    rates = [rule.rate for rule in await list_tax_rules(tx, today(tx))]
+    rates = [rule.rate for rule in await rules_in_force(tx, today(tx))]
     return Preview(subscription, lines, subtotal, tax_minor(subtotal, rates, subscription.currency))
 
 

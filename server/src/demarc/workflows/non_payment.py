@@ -6,10 +6,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from demarc.kernel.db import Tx
+from demarc.kernel.errors import Conflict, Unavailable
 from demarc.kernel.jobs import Work
-from demarc.modules.billing.service import mark_overdue
-from demarc.modules.dunning.service import run_due_steps, start_due_executions
-from demarc.modules.services.service import terminate_due
+from demarc.kernel.logs import logger
+from demarc.modules.billing.queries import list_due_invoice_ids
+from demarc.modules.billing.service import mark_invoice_overdue
+from demarc.modules.dunning.queries import list_due_execution_ids
+from demarc.modules.dunning.service import (
+    list_invoices_to_collect,
+    put_back,
+    run_due_step,
+    start_execution_for,
+)
+from demarc.modules.services.queries import list_services_due_to_end
+from demarc.modules.services.service import end_service_due
+
+_LOG = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +35,57 @@ class Swept:
 
 
 async def sweep_tenant(work: Work) -> Swept:
-    """Everything that is due for the job's tenant at its business time, in order; each batch is its own transaction.
+    """Everything that is due for the job's tenant at its business time, in order; each row is its own transaction.
 
-    Safe to run twice at once: every sweep claims its rows.
+    Safe to run twice at once: every row is claimed. A row that ends in an error that nobody foresaw is logged and
+    left for the next sweep, a dunning execution for longer and only so often; the others go on.
+
+    Raises:
+        Unavailable: the database is away; run it again.
     """
     return Swept(
-        overdue=await _once(work, mark_overdue),
-        started=await _once(work, start_due_executions),
-        steps=await _until_done(work, run_due_steps),
-        terminated=await _until_done(work, terminate_due),
+        overdue=await _each(work, list_due_invoice_ids, mark_invoice_overdue),
+        started=await _each(work, list_invoices_to_collect, start_execution_for),
+        steps=await _run_steps(work),
+        terminated=await _each(work, list_services_due_to_end, end_service_due),
     )
 
 
-async def _once(work: Work, sweep: Callable[[Tx], Awaitable[int]]) -> int:
-    async with work.begin() as tx:
-        return await sweep(tx)
-
-
-async def _until_done(work: Work, sweep: Callable[[Tx], Awaitable[int]]) -> int:
+async def _run_steps(work: Work) -> int:
+    """Steps without delay follow at once."""
     total = 0
-    while done := await _once(work, sweep):
+    while done := await _each(work, list_due_execution_ids, run_due_step, give_way=put_back):
         total += done
     return total
+
+
+async def _each(
+    work: Work,
+    list_due: Callable[[Tx], Awaitable[list[int]]],
+    act: Callable[[Tx, int], Awaitable[bool]],
+    give_way: Callable[[Tx, int, str], Awaitable[None]] | None = None,
+) -> int:
+    async with work.begin() as tx:
+        due = await list_due(tx)
+    return sum([await _one(work, row_id, act, give_way) for row_id in due])
+
+
+async def _one(
+    work: Work,
+    row_id: int,
+    act: Callable[[Tx, int], Awaitable[bool]],
+    give_way: Callable[[Tx, int, str], Awaitable[None]] | None,
+) -> bool:
+    try:
+        async with work.begin() as tx:
+            return await act(tx, row_id)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a job's edge: one row must not hold up its tenant's others
+        if isinstance(error, Conflict) and error.code == "CONCURRENT_CHANGE":
+            return False  # somebody else changes the row right now; the next sweep looks again
+        _LOG.error("a sweep left a row out", sweep=getattr(act, "__name__", ""), row=row_id, exc_info=error)
+        if give_way is not None:
+            async with work.begin() as tx:
+                await give_way(tx, row_id, type(error).__name__)
+        return False

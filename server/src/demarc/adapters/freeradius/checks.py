@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from demarc.adapters.freeradius.engine import port_problem
 from demarc.adapters.freeradius.raddb import RadiusConfig, find_binary, find_library_dir
+from demarc.adapters.processes.service_user import SERVICE_USER
 from demarc.kernel.errors import Misconfigured
 
 
@@ -39,6 +41,7 @@ def check_radius(
     return [
         _binary(config),
         _module(config),
+        *_user(config),
         *(() if running else _ports(config)),
         *(check_posture(one) for one in nas),
     ]
@@ -78,6 +81,21 @@ def _module(config: RadiusConfig) -> Check:
         return Check(name, True, str(find_library_dir(config)))
     except Misconfigured as error:
         return Check(name, False, error.message)
+
+
+def _user(config: RadiusConfig) -> Iterable[Check]:
+    if os.geteuid() != 0:
+        return
+    name = "FreeRADIUS's user"
+    if config.run_as is not None:
+        yield Check(name, True, config.run_as)
+        return
+    yield Check(
+        name,
+        False,
+        f"runs as root, because the user {SERVICE_USER!r} does not exist or cannot reach {config.directory.parent}: "
+        f"`make setup` creates it; set DEMARC_DATA_DIR to a directory it can reach (not below /root)",
+    )
 
 
 def _ports(config: RadiusConfig) -> Iterable[Check]:

@@ -27,6 +27,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass, field
 from functools import cache
@@ -203,11 +204,23 @@ def write_raddb(config: RadiusConfig, status: StatusListener) -> None:
     files = render(config, status)
     owner = child_user(config)
     for directory in (config.directory, config.spool_dir):
-        directory.mkdir(parents=True, exist_ok=True)
-        directory.chmod(0o700)
-        _give(directory, owner)
+        _own_directory(directory, owner)
+    _take_over_spool(config.spool_dir, owner)
     for name, text in files.items():
         _write_whole(config.directory / name, text, owner)
+
+
+def unprivileged_user(directory: Path) -> str | None:
+    """Whom the server below `directory` runs as when we are root: the service user, if he is there and can reach it.
+
+    None: as we do. So it is when we are not root, and as the last resort for root's own closed directory.
+    """
+    place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    try:
+        user = service_user()
+    except Misconfigured:
+        return None
+    return user.name if user is not None and user.may("x", place) else None
 
 
 def child_user(config: RadiusConfig) -> ServiceUser | None:
@@ -369,6 +382,23 @@ def _write_whole(path: Path, text: str, owner: ServiceUser | None) -> None:
     unfinished.replace(path)
 
 
+def _own_directory(directory: Path, owner: ServiceUser | None) -> None:
+    if not directory.parent.exists():
+        directory.parent.mkdir(parents=True)
+        directory.parent.chmod(0o711)  # whatever the umask: the owner of what is below has to get there
+    directory.mkdir(exist_ok=True)
+    directory.chmod(0o700)
+    _give(directory, owner)
+
+
+def _take_over_spool(directory: Path, owner: ServiceUser | None) -> None:
+    """This hour's file may be another user's, from a start as root: unless it can be written nothing is acknowledged."""
+    for path in directory.iterdir():
+        state = path.lstat()
+        if stat.S_ISREG(state.st_mode) and state.st_nlink == 1:  # never what a link makes look like ours
+            _give(path, owner)
+
+
 def _give(path: Path, owner: ServiceUser | None) -> None:
     if owner is not None:
-        os.chown(path, owner.uid, owner.gid)
+        os.chown(path, owner.uid, owner.gid, follow_symlinks=False)

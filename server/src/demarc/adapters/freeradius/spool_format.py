@@ -10,8 +10,9 @@ Two kinds of file in the spool directory, named by UTC hour: `acct-YYYYMMDDHH` a
   `urllib.parse.unquote_to_bytes`. It may hold any byte, also ones that are not UTF-8 and NUL. The other fields are
   numbers, addresses or names that FreeRADIUS prints itself.
 - A field that the packet did not carry is empty.
-- FreeRADIUS writes each record with one `write(2)` to a file opened with O_APPEND under a lock and does not fsync: a record
-  survives the death of the process, and a power cut only after the ingester's side has synced the file.
+- FreeRADIUS writes each record with one `write(2)` at the end of the file, one thread at a time, and does not fsync: a record
+  survives the death of the process, and a power cut only after the ingester's side has synced the file. Nobody else, and no
+  second `linelog`, may write to the file: the lock is the instance's own.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from demarc.adapters.postgres.failures import disk_full, explain_failure
 from demarc.adapters.postgres.home import SOCKET_PORT, Home, prepare_home, remove_home
 from demarc.adapters.postgres.orphans import is_postmaster_of, read_postmaster, stop_orphan
 from demarc.adapters.postgres.role_secrets import RoleSecrets
+from demarc.adapters.postgres.upgrade import Upgrade, complete_swap
 from demarc.adapters.processes.owned import OwnedProcess
 from demarc.adapters.processes.service_user import ServiceUser, service_user
 from demarc.kernel.errors import Conflict, Misconfigured, Unavailable
@@ -121,6 +122,7 @@ class PrivateCluster:
         self._take_lock()
         try:
             await stop_orphan(self._home.data)
+            complete_swap(self._home.root)
             await self._ensure_data()
             await self._run_server()
             await self._ensure_database()
@@ -136,6 +138,36 @@ class PrivateCluster:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    async def upgrade(self, old_binaries: Path | None = None) -> Path | None:
+        """Move the data to this Demarc's PostgreSQL; the directory that keeps the old data, None: nothing to do.
+
+        Safe against a kill at any step: the old data is read, never written, and replaced only by a whole new one.
+
+        Args:
+            old_binaries: the `bin` of the PostgreSQL that made the data; None: found by itself where that is usual.
+
+        Raises:
+            Conflict: a platform runs on this cluster.
+            Misconfigured: there is no data, the old binaries are missing or of another version.
+            Unavailable: too little room on the disk, or PostgreSQL gave another reason.
+        """
+        self._take_lock()
+        try:
+            return await Upgrade(
+                root=self._home.root,
+                sockets=self._home.sockets,
+                owner=OWNER_ROLE,
+                password=self.secret_for(OWNER_ROLE),
+                new_bin=self._bin,
+                make=self._make,
+                configure=self._configure,
+                run=self._run_to_end,
+                spawn=self._spawn,
+                write=self._write,
+            ).run_all(old_binaries)
+        finally:
+            await self.stop()
 
     async def probe(self) -> bool:
         """Whether it takes connections, told from its own lock file: costs no connection."""
@@ -237,13 +269,18 @@ class PrivateCluster:
         if found != str(pinned_major()):
             raise Misconfigured(
                 f"The database in {self._home.data} was made by PostgreSQL {found}, this Demarc brings "
-                f"{pinned_version()}. Run `demarc db upgrade` (it keeps a copy), or use the Demarc of before.",
+                f"{pinned_version()}. Run `demarc db upgrade` (it keeps a copy; see docs/howto/upgrade-postgresql.md), or use the "
+                f"Demarc of before.",
                 code="DATABASE_VERSION",
             )
 
     async def _initialise(self) -> None:
         """Run initdb next to the place, renamed when it is whole: a kill in the middle leaves nothing half made."""
         fresh = self._home.root / "data.new"
+        await self._make(fresh)
+        fresh.rename(self._home.data)
+
+    async def _make(self, fresh: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
         password_file = self._home.root / "password.new"
         self._write(password_file, self.secret_for(OWNER_ROLE) + "\n")
@@ -251,24 +288,25 @@ class PrivateCluster:
             await self._initdb(fresh, password_file)
         finally:
             password_file.unlink(missing_ok=True)
-        fresh.rename(self._home.data)
 
     async def _initdb(self, fresh: Path, password_file: Path) -> None:
         options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         access = ["--auth=scram-sha-256", f"--username={OWNER_ROLE}", f"--pwfile={password_file}"]
         durable = [] if self._durable else ["--no-sync"]
-        argv: list[str | Path] = [self._bin / "initdb", f"--pgdata={fresh}", *options, *access, *durable]
+        await self._run_to_end([self._bin / "initdb", f"--pgdata={fresh}", *options, *access, *durable])
+
+    async def _run_to_end(self, argv: Sequence[str | Path]) -> None:
         offset = self._log_size()
         process = self._spawn(argv, death_signal=signal.SIGKILL)
         try:
             returncode = await process.wait()
         finally:
-            await process.stop()  # a cancelled start must not leave it writing
+            await process.stop()  # a cancelled run must not leave it writing
         if returncode != 0:
             raise explain_failure(self._log_since(offset), port=self._port, where=self._home.root)
 
     async def _run_server(self) -> None:
-        self._configure()
+        self._configure(self._home.data)
         self._rotate_log()
         give_up_at = monotonic() + _LINGERING_SECONDS
         while (failure := await self._try_server()) is not None:
@@ -288,12 +326,12 @@ class PrivateCluster:
                 return self._log_since(offset)
         return None
 
-    def _configure(self) -> None:
+    def _configure(self, data: Path) -> None:
         values = tuning.settings(
             self._home, self._port, durable=self._durable, available_mb=tuning.memory_mb()
         )
-        self._write(self._home.data / "postgresql.conf", tuning.render(values, self._home))
-        self._write(self._home.data / "pg_hba.conf", tuning.PG_HBA)
+        self._write(data / "postgresql.conf", tuning.render(values, self._home))
+        self._write(data / "pg_hba.conf", tuning.PG_HBA)
         if not self._home.custom.exists():
             self._write(self._home.custom, "# Your own PostgreSQL settings; they win over Demarc's.\n")
 
@@ -315,7 +353,9 @@ class PrivateCluster:
         finally:
             await connection.close()
 
-    def _spawn(self, argv: Sequence[str | Path], *, death_signal: signal.Signals) -> OwnedProcess:
+    def _spawn(
+        self, argv: Sequence[str | Path], *, death_signal: signal.Signals = signal.SIGINT
+    ) -> OwnedProcess:
         log = self._open_log()
         try:
             return OwnedProcess.spawn(

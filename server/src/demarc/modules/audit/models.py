@@ -32,6 +32,7 @@ Index("ix_audit_log_transaction", audit_log.c.tenant_id, audit_log.c.transaction
 
 audit_seal = tenant_table(
     "audit_seal",
+    Column("cluster", BigInteger, nullable=False),
     Column("up_to_transaction", BigInteger, nullable=False),
     Column("floor_id", BigInteger, nullable=False, server_default="0"),
     Column("last_id", BigInteger, nullable=False),
@@ -43,6 +44,6 @@ audit_seal = tenant_table(
 )
 """`hash` covers the previous seal and every row below `up_to_transaction` not sealed before.
 
-`floor_id`: rows up to it were written in an earlier cluster, whose transaction ids say nothing here; `last_id`: the
+`cluster`: PostgreSQL's system identifier, whose transaction ids these are; `floor_id`: rows up to it were written in an earlier cluster, whose transaction ids say nothing here; `last_id`: the
 highest id that is sealed.
 """

@@ -18,6 +18,7 @@ from demarc.modules.audit.service import record
 from demarc.modules.billing.queries import (
     Invoice,
     get_invoice,
+    get_invoice_by_id,
     lifetime_value,
     list_invoices,
     overdue_balance,
@@ -209,57 +210,70 @@ async def move(
 
 
 async def start_due_executions(tx: Tx) -> int:
-    """Start an execution for each subscription with an invoice that is overdue for long enough; how many.
+    """Start an execution for each subscription with an invoice that is overdue for long enough; how many."""
+    return sum([await start_execution_for(tx, one) for one in await list_invoices_to_collect(tx)])
 
-    The first campaign that takes the customer wins, in the order of `list_active_campaigns`. An invoice is collected
-    by one execution ever, whatever became of it, so that what a person canceled is not started again.
+
+async def list_invoices_to_collect(tx: Tx) -> list[int]:
+    """The oldest invoice of each subscription that nobody collects yet and that is old enough for a campaign.
+
+    An invoice is collected by one execution ever, whatever became of it, so that what a person canceled is not
+    started again.
     """
     campaigns = await list_active_campaigns(tx)
     if not campaigns:
-        return 0
-    started, window = 0, Window(0, _PAGE)
+        return []
+    soonest = min(campaign.trigger_after_days for campaign in campaigns)
+    oldest: dict[int, Invoice] = {}
+    window = Window(0, _PAGE)
     while True:
         page = await list_invoices(tx, window, status=InvoiceStatus.OVERDUE.value, sort="due_date")
-        for invoice in await _untaken(tx, page.rows):
-            started += await _start_first_that_takes(tx, campaigns, invoice)
+        for invoice in await _untaken(tx, [one for one in page.rows if _age(tx, one) >= soonest]):
+            oldest.setdefault(invoice.subscription_id or 0, invoice)
         if len(page.rows) < _PAGE:
-            return started
+            return [invoice.id for invoice in oldest.values()]
         window = Window(window.skip + _PAGE, _PAGE)
 
 
+def _age(tx: Tx, invoice: Invoice) -> int:
+    return days_overdue(invoice.issued_on, invoice.due_on, local_date(tx.now, tx.tenant.time_zone))
+
+
 async def _untaken(tx: Tx, invoices: list[Invoice]) -> list[Invoice]:
-    """The oldest invoice of each subscription that nobody collects yet."""
     invoices = [invoice for invoice in invoices if invoice.subscription_id is not None]
     busy = await taken_subscriptions(tx, [invoice.subscription_id or 0 for invoice in invoices])
     known = await taken_invoices(tx, [invoice.id for invoice in invoices])
-    free: dict[int, Invoice] = {}
-    for invoice in invoices:
-        if invoice.subscription_id not in busy and invoice.id not in known:
-            free.setdefault(invoice.subscription_id or 0, invoice)
-    return list(free.values())
+    return [
+        invoice for invoice in invoices if invoice.subscription_id not in busy and invoice.id not in known
+    ]
 
 
-async def _start_first_that_takes(tx: Tx, campaigns: list[Campaign], invoice: Invoice) -> int:
-    age = days_overdue(invoice.issued_on, invoice.due_on, local_date(tx.now, tx.tenant.time_zone))
-    willing = [campaign for campaign in campaigns if campaign.trigger_after_days <= age]
-    if not willing:
-        return 0
+async def start_execution_for(tx: Tx, invoice_id: int) -> bool:
+    """Start collecting one invoice of `list_invoices_to_collect`; False when no campaign takes it.
+
+    The first campaign that takes the customer wins, in the order of `list_active_campaigns`.
+    """
+    invoice = await get_invoice_by_id(tx, invoice_id)
+    if invoice.status != InvoiceStatus.OVERDUE or not await _untaken(tx, [invoice]):
+        return False
+    age = _age(tx, invoice)
+    willing = [one for one in await list_active_campaigns(tx) if one.trigger_after_days <= age]
     subscription_id = invoice.subscription_id or 0
     owed = await overdue_balance(tx, subscription_id)
     if owed <= tolerance_minor(tx):
-        return 0
+        return False
     customer = await get_customer_by_id(tx, invoice.customer_id)
     for campaign in willing:
         if await _excluding(tx, campaign, customer) is None:
             return await _start_unless_running(tx, campaign, invoice, subscription_id, owed)
-    return 0
+    return False
 
 
 async def _start_unless_running(
     tx: Tx, campaign: Campaign, invoice: Invoice, subscription_id: int, owed: int
-) -> int:
+) -> bool:
     try:
         await _start(tx, campaign, invoice, subscription_id, owed)
     except AlreadyRunning:
-        return 0
-    return 1
+        return False
+    return True

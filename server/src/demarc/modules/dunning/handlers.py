@@ -6,7 +6,7 @@ from demarc.kernel.db import Tx
 from demarc.kernel.jobs import defer
 from demarc.kernel.outbox import Event, handles, projects
 from demarc.modules.dunning.jobs import PostWebhook, post_webhook
-from demarc.modules.dunning.service import Effect, collect_payment, run_due_steps, settle_notification
+from demarc.modules.dunning.service import Effect, collect_payment, run_due_step, settle_notification
 from demarc.modules.dunning.states import ActionOutcome, ActionType
 
 
@@ -49,9 +49,9 @@ async def notification_failed(tx: Tx, event: Event) -> None:
 
 
 @handles("dunning.execution_started")
-async def execution_started(tx: Tx, _event: Event) -> None:
+async def execution_started(tx: Tx, event: Event) -> None:
     """A first step without delay acts at once, not at the next sweep."""
-    await run_due_steps(tx)
+    await run_due_step(tx, event.entity_id)
 
 
 @projects("dunning.step_acted")

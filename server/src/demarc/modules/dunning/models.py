@@ -43,6 +43,7 @@ dunning_execution = tenant_table(
     Column("retries", SmallInteger, nullable=False, server_default="0"),
     Column("max_retries", SmallInteger, nullable=False),
     Column("retry_interval_days", SmallInteger, nullable=False),
+    Column("failures", SmallInteger, nullable=False, server_default="0"),  # unexpected errors in a row
     at("next_action_at", nullable=True),
     at("started_at"),
     at("paused_at", nullable=True),

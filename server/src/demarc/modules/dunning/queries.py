@@ -94,6 +94,7 @@ class Execution:
     retries: int
     max_retries: int
     retry_interval_days: int
+    failures: int
     next_action_at: datetime | None
     started_at: datetime
     paused_at: datetime | None
@@ -191,7 +192,7 @@ _RUNNING_OF = select(dunning_execution).where(
 )
 _RUNNING_OF_SUBSCRIPTION = Query(_RUNNING_OF)
 _RUNNING_OF_SUBSCRIPTION_LOCKED = Query(_RUNNING_OF.with_for_update())
-_DUE = Query(
+_DUE_EXECUTIONS = (
     select(dunning_execution)
     .where(
         mine(dunning_execution),
@@ -199,9 +200,10 @@ _DUE = Query(
         _E.next_action_at <= bindparam("now", type_=DateTime(timezone=True)),
     )
     .order_by(_E.next_action_at, _E.id)
-    .limit(bindparam("batch", type_=Integer))
-    .with_for_update(skip_locked=True)
 )
+_DUE = Query(_DUE_EXECUTIONS.limit(bindparam("batch", type_=Integer)).with_for_update(skip_locked=True))
+_DUE_IDS = Query(_DUE_EXECUTIONS.with_only_columns(_E.id))
+_DUE_ONE = Query(_DUE_EXECUTIONS.where(_E.id == bindparam("id")).with_for_update(skip_locked=True))
 _TAKEN_INVOICES = Query(
     select(_E.invoice_id).where(
         mine(dunning_execution), _E.invoice_id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
@@ -399,6 +401,19 @@ async def find_running_execution_to_change(tx: Tx, subscription_id: int) -> Exec
 async def claim_due_executions(tx: Tx, *, batch: int) -> list[Execution]:
     """Executions whose next action is due at `tx.now`, the longest due first; those that another worker holds are left out."""
     return await tx.fetch(_DUE, Execution, now=tx.now, batch=batch)
+
+
+async def list_due_execution_ids(tx: Tx) -> list[int]:
+    """Executions whose next action is due at `tx.now`, the longest due first."""
+    rows = await tx.connection.fetch(
+        _DUE_IDS.sql, *_DUE_IDS.arguments({"tenant_id": tx.tenant.id, "now": tx.now})
+    )
+    return [row[0] for row in rows]
+
+
+async def claim_due_execution(tx: Tx, execution_id: int) -> Execution | None:
+    """One of them, locked; None when another worker holds it or it is due no longer."""
+    return await tx.find(_DUE_ONE, Execution, id=execution_id, now=tx.now)
 
 
 async def taken_invoices(tx: Tx, ids: Collection[int]) -> set[int]:

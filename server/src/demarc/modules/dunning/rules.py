@@ -12,6 +12,13 @@ HOLD = timedelta(days=1)
 """How long a step whose outcome is unknown holds the ladder."""
 
 
+PUT_BACK = timedelta(hours=1)
+"""How long an execution rests after an error that nobody foresaw."""
+
+MAX_FAILURES = 5
+"""So many unforeseen errors in a row, and a person has to look."""
+
+
 def overdue_since(issued_on: date, due_on: date) -> date:
     """The day that days overdue are counted from: an invoice cannot be late before it exists."""
     return max(issued_on, due_on)

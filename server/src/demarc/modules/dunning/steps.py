@@ -21,6 +21,7 @@ from demarc.modules.dunning.models import dunning_action, dunning_execution
 from demarc.modules.dunning.queries import (
     Execution,
     StepLog,
+    claim_due_execution,
     claim_due_executions,
     find_action_of_notification,
     find_present_action,
@@ -28,7 +29,7 @@ from demarc.modules.dunning.queries import (
     get_action_by_id,
     get_execution_by_id_to_change,
 )
-from demarc.modules.dunning.rules import HOLD, days_overdue, due_at
+from demarc.modules.dunning.rules import HOLD, MAX_FAILURES, PUT_BACK, days_overdue, due_at
 from demarc.modules.dunning.states import ActionOutcome, ActionType, ExecutionStatus
 from demarc.modules.notifications.service import queue_notification
 from demarc.modules.notifications.states import Channel
@@ -61,6 +62,27 @@ async def run_due_steps(tx: Tx, *, batch: int = BATCH) -> int:
     for execution in claimed:
         await _act(tx, execution)
     return len(claimed)
+
+
+async def run_due_step(tx: Tx, execution_id: int) -> bool:
+    """As `run_due_steps`, for one; False when it is not due, or another worker has it."""
+    execution = await claim_due_execution(tx, execution_id)
+    if execution is not None:
+        await _act(tx, execution)
+    return execution is not None
+
+
+async def put_back(tx: Tx, execution_id: int, reason: str) -> None:
+    """Its step ended in an error that nobody foresaw and is undone: try it again later, a few times."""
+    execution = await get_execution_by_id_to_change(tx, execution_id)
+    if not execution.is_running:
+        return
+    failures = execution.failures + 1
+    if failures < MAX_FAILURES:
+        await _set(tx, execution, failures=failures, next_action_at=tx.now + PUT_BACK)
+        return
+    why = f"step {execution.current_step + 1} ended in an unexpected error {failures} times: {reason}"
+    await _fail(tx, execution, why)
 
 
 async def _act(tx: Tx, execution: Execution) -> None:
@@ -129,7 +151,7 @@ async def _after(tx: Tx, execution: Execution, effect: Effect, *, acted_at: date
     if effect.outcome is ActionOutcome.DONE:
         await _advance(tx, execution, acted_at=acted_at)
     elif effect.outcome is ActionOutcome.WAITING:
-        await _set(tx, execution, next_action_at=acted_at + HOLD)
+        await _set(tx, execution, failures=0, next_action_at=acted_at + HOLD)
     else:
         await _retry_or_fail(tx, execution, effect.detail)
 
@@ -139,15 +161,20 @@ async def _advance(tx: Tx, execution: Execution, *, acted_at: datetime) -> None:
     step = execution.current_step + 1
     steps = execution.steps
     due = due_at(acted_at, steps[step].delay_days) if step < len(steps) else None
-    await _set(tx, execution, current_step=step, retries=0, next_action_at=due)
+    await _set(tx, execution, current_step=step, retries=0, failures=0, next_action_at=due)
 
 
 async def _retry_or_fail(tx: Tx, execution: Execution, detail: str) -> None:
     if execution.retries < execution.max_retries:
         again_at = tx.now + timedelta(days=execution.retry_interval_days)
-        await _set(tx, execution, retries=execution.retries + 1, next_action_at=again_at)
+        await _set(tx, execution, retries=execution.retries + 1, failures=0, next_action_at=again_at)
         return
-    reason = f"step {execution.current_step + 1} failed {execution.retries + 1} times: {detail}"
+    await _fail(
+        tx, execution, f"step {execution.current_step + 1} failed {execution.retries + 1} times: {detail}"
+    )
+
+
+async def _fail(tx: Tx, execution: Execution, reason: str) -> None:
     failed = await move(
         tx, execution, ExecutionStatus.FAILED, reason=reason, completed_at=tx.now, next_action_at=None
     )

@@ -22,7 +22,6 @@ from demarc.modules.services.rules import Standing
 from demarc.modules.services.states import LockKind, ServiceStatus, StepStatus
 
 ENTITY = "service"
-SWEEP_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +130,14 @@ _LIVE_OF_SUBSCRIPTION = Query(
         service.c.status != ServiceStatus.TERMINATED.value,
     )
 )
-_DUE_TO_END = Query(
-    select(service)
-    .where(
-        mine(service),
-        service.c.status == ServiceStatus.TERMINATING.value,
-        service.c.terminates_at <= bindparam("now", type_=DateTime(timezone=True)),
-    )
-    .order_by(service.c.terminates_at, service.c.id)
-    .limit(SWEEP_BATCH)
-    .with_for_update(skip_locked=True, key_share=True)
+_OVER = select(service).where(
+    mine(service),
+    service.c.status == ServiceStatus.TERMINATING.value,
+    service.c.terminates_at <= bindparam("now", type_=DateTime(timezone=True)),
+)
+_OVER_IDS = Query(_OVER.with_only_columns(service.c.id).order_by(service.c.id))
+_OVER_ONE = Query(
+    _OVER.where(service.c.id == bindparam("id")).with_for_update(skip_locked=True, key_share=True)
 )
 _UIDS = Query(
     select(service.c.id, service.c.uid).where(
@@ -252,9 +249,17 @@ async def find_live_service(tx: Tx, subscription_id: int) -> Service | None:
     return await tx.find(_LIVE_OF_SUBSCRIPTION, Service, subscription_id=subscription_id)
 
 
-async def take_services_due_to_end(tx: Tx) -> list[Service]:
-    """A batch whose notice period is over at `tx.now`, locked; rows that another sweep holds are left to it."""
-    return await tx.fetch(_DUE_TO_END, Service, now=tx.now)
+async def list_services_due_to_end(tx: Tx) -> list[int]:
+    """Ids of those whose notice period is over at `tx.now`."""
+    rows = await tx.connection.fetch(
+        _OVER_IDS.sql, *_OVER_IDS.arguments({"tenant_id": tx.tenant.id, "now": tx.now})
+    )
+    return [row[0] for row in rows]
+
+
+async def take_service_due_to_end(tx: Tx, service_id: int) -> Service | None:
+    """One of them, locked; None when another sweep holds it or its notice is over no longer."""
+    return await tx.find(_OVER_ONE, Service, id=service_id, now=tx.now)
 
 
 async def list_open_locks(tx: Tx, service_id: int) -> list[ServiceLock]:

@@ -21,7 +21,7 @@ from demarc.kernel.errors import invalid
 
 BULK_MAX = 1000
 _LARGEST = Decimal(10) ** 12
-_PLACES = 6
+_SIX_PLACES = Decimal("0.000001")
 _LAST_SECOND = 59
 YEARS = range(1970, 3000)
 
@@ -127,9 +127,8 @@ def _check_number(field: str, number: Decimal) -> None:
     """A Decimal as the columns hold it: 0 or more, below 10^12, at most 6 places."""
     if not number.is_finite() or not 0 <= number < _LARGEST:
         raise ValueError(f"{field} has to be a number from 0 to below 10^12")
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -_PLACES and number != round(number, _PLACES):
-        raise ValueError(f"{field} has more than {_PLACES} decimal places")
+    if number != number.quantize(_SIX_PLACES):
+        raise ValueError(f"{field} has more than 6 decimal places")
 
 
 def _utc(moment: datetime) -> datetime:

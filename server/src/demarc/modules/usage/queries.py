@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from asyncpg import Record
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, any_, bindparam, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -121,10 +122,18 @@ _MEMBERSHIP: dict[str, ColumnElement[bool]] = {
 }
 """The one rule of membership, for lists, pending, reports, aggregates and invoices: see `rules.Span`."""
 
+_NAMED = subscription.alias("named")
 LISTING = Listing(
     usage_record,
     filters={
         **_MEMBERSHIP,
+        "subscription_ref": usage_record.c.subscription_id
+        == select(_NAMED.c.id)
+        .where(
+            _NAMED.c.tenant_id == bindparam("tenant_id"),
+            _NAMED.c.ref == bindparam("subscription_ref", type_=Text),
+        )
+        .scalar_subquery(),
         "customer_id": usage_record.c.customer_id == bindparam("customer_id"),
         "billed_status": usage_record.c.billed_status == bindparam("billed_status"),
         "source_system": usage_record.c.source_system == bindparam("source_system"),
@@ -160,8 +169,15 @@ def _found(record: UsageRecord | None, uid: UUID) -> UsageRecord:
 async def list_usage_records(
     tx: Tx, window: Window, *, sort: str | None = None, **filters: Any
 ) -> Page[UsageRecord]:
-    """Filters: subscription_id, customer_id, usage_type, billed_status, source_system, invoice_id, period_start, period_end."""
+    """Filters: subscription_id or subscription_ref, customer_id, usage_type, billed_status, source_system, invoice_id, period_start, period_end."""
     return await LISTING.page(tx, UsageRecord, window, sort=sort, **filters)
+
+
+async def list_usage_rows(
+    tx: Tx, window: Window, *, sort: str | None = None, **filters: Any
+) -> tuple[list[Record], int]:
+    """Like `list_usage_records`, as the driver's own rows with the columns of `UsageRecord`, and the total."""
+    return await LISTING.records(tx, window, sort=sort, **filters)
 
 
 async def list_metered(tx: Tx, session_ids: Sequence[UUID]) -> list[UsageRecord]:
@@ -190,14 +206,19 @@ class PendingUsage:
 
 
 async def list_pending(
-    tx: Tx, window: Window, *, subscription_id: int | None = None, span: Span | None = None
+    tx: Tx,
+    window: Window,
+    *,
+    sort: str | None = None,
+    subscription_id: int | None = None,
+    span: Span | None = None,
 ) -> PendingUsage:
-    """Unbilled usage that belongs to the span, oldest period first."""
+    """Unbilled usage that belongs to the span, oldest period first unless `sort` says otherwise."""
     bounds = {} if span is None else {"period_start": span.start, "period_end": span.end}
     page = await list_usage_records(
         tx,
         window,
-        sort="period_start",
+        sort=sort or "period_start",
         billed_status=BilledStatus.PENDING.value,
         subscription_id=subscription_id,
         **bounds,

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
-from uuid import UUID, uuid4
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import DemarcError, Detail, NotFound, invalid
+from demarc.kernel.ids import new_uids
 from demarc.kernel.outbox import emit
 from demarc.kernel.states import record_status_change
 from demarc.modules.audit.service import record
@@ -28,6 +29,7 @@ from demarc.modules.usage.queries import (
 from demarc.modules.usage.states import BILLING, BilledStatus
 
 ENTITY = "usage_record"
+MILLION = 1_000_000
 NOTHING_METERED: Mapping[int, UUID] = MappingProxyType({})
 METERED = b""
 """Fingerprint of a record that the platform metered itself: whatever is posted under its key, it answers."""
@@ -51,10 +53,10 @@ class BulkOutcome:
     refused: list[Refusal] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Owner:
-    """Whose usage it is, as the subscription says."""
+class _Owner(NamedTuple):
+    """Whose usage it is, as the subscription says: the columns of `FIND_OWNERS`."""
 
+    ref: str
     subscription_id: int
     customer_id: int
     customer_uid: UUID
@@ -112,7 +114,7 @@ async def record_usage_bulk(
             raise _located(late[0], len(rows))
         refused = sorted([*refused, *late], key=lambda refusal: refusal.index)
     if created:
-        await _tell(tx, created, taken)
+        await _tell(tx, created, [uid for uid in uids if uid is not None])
     return BulkOutcome(uids, created, len(rows) - len(refused) - created, refused)
 
 
@@ -208,10 +210,7 @@ async def release_billed(tx: Tx, *, invoice_id: int) -> int:
 async def _find_owners(tx: Tx, rows: Sequence[NewUsage]) -> dict[str, _Owner]:
     refs = list({row.subscription_id for row in rows})
     found = await tx.connection.fetch(statements.FIND_OWNERS, tx.tenant.id, refs)
-    return {
-        ref: _Owner(subscription_id, customer_id, customer_uid, currency)
-        for ref, subscription_id, customer_id, customer_uid, currency in found
-    }
+    return {owner.ref: owner for owner in map(_Owner._make, found)}
 
 
 def _refusals(rows: Sequence[NewUsage], owners: dict[str, _Owner]) -> list[Refusal]:
@@ -249,30 +248,34 @@ async def _insert(
     """Insert what is new, and give every taken record the uid it has if it is."""
     if not taken:
         return 0
-    columns: tuple[list[Any], ...] = tuple([] for _ in range(14))
-    for index, row in taken:
-        owner = owners[row.subscription_id]
-        uids[index] = uid = uuid4()
-        values = (
-            uid,
-            owner.subscription_id,
-            owner.customer_id,
-            row.usage_type,
-            row.quantity,
-            row.unit,
-            row.unit_price,
-            owner.currency,
-            row.period_start,
-            row.period_end,
-            row.source_system,
-            row.source_record_id,
-            row.description,
-            row.fingerprint() if row.source_record_id is not None else None,
-        )
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    created: int = await tx.connection.fetchval(statements.INSERT_RECORDS, tx.tenant.id, *columns)
+    made = new_uids(len(taken))
+    for (index, _), uid in zip(taken, made, strict=True):
+        uids[index] = uid
+    rows = [row for _, row in taken]
+    created: int = await tx.connection.fetchval(
+        statements.INSERT_RECORDS, tx.tenant.id, made, *_columns(rows, owners)
+    )
     return created
+
+
+def _columns(rows: Sequence[NewUsage], owners: dict[str, _Owner]) -> tuple[list[Any], ...]:
+    """The rows as the arrays of `INSERT_RECORDS`; numbers as millionths, which travel several times as fast."""
+    whose = [owners[row.subscription_id] for row in rows]
+    return (
+        [owner.subscription_id for owner in whose],
+        [owner.customer_id for owner in whose],
+        [row.usage_type for row in rows],
+        [int(row.quantity * MILLION) for row in rows],
+        [row.unit for row in rows],
+        [int(row.unit_price * MILLION) for row in rows],
+        [owner.currency for owner in whose],
+        [row.period_start for row in rows],
+        [row.period_end for row in rows],
+        [row.source_system for row in rows],
+        [row.source_record_id for row in rows],
+        [row.description for row in rows],
+        [None if row.source_record_id is None else row.fingerprint() for row in rows],
+    )
 
 
 async def _resolve_duplicates(
@@ -299,9 +302,9 @@ async def _resolve_duplicates(
     return refused
 
 
-async def _tell(tx: Tx, created: int, taken: Sequence[tuple[int, NewUsage]]) -> None:
+async def _tell(tx: Tx, created: int, uids: Sequence[UUID]) -> None:
     """One audit line and one event for the whole request."""
-    digest = _digest([row.fingerprint().hex() for _, row in taken])
+    digest = hashlib.sha256(b"".join(uid.bytes for uid in uids)).hexdigest()
     await record(
         tx, "usage_record.create", entity=ENTITY, entity_id=0, after={"records": created, "digest": digest}
     )

@@ -8,12 +8,12 @@ FROM subscription s JOIN customer c ON c.tenant_id = s.tenant_id AND c.id = s.cu
 WHERE s.tenant_id = $1 AND s.ref = ANY($2::text[])
 """
 
-# The keys decide what is new: a key that is there already, or twice in the request, brings no second record.
+# Numbers come as millionths. The keys decide what is new: a key that is there already, or twice in the request, brings no second record.
 # They are taken in order, so that two requests with the same keys wait for each other and never in a circle.
 INSERT_RECORDS = """
 WITH sent AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('usage_record', 'id')) AS id, t.*
-    FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::numeric[], $7::text[], $8::numeric[],
+    FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::text[], $8::bigint[],
                 $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::bytea[])
          AS t(uid, subscription_id, customer_id, usage_type, quantity, unit, unit_price, currency, period_start,
               period_end, source_system, source_record_id, description, fingerprint)
@@ -25,7 +25,7 @@ WITH sent AS MATERIALIZED (
 ), made AS (
     INSERT INTO usage_record (tenant_id, id, uid, subscription_id, customer_id, usage_type, quantity, unit, unit_price,
                               currency, period_start, period_end, source_system, source_record_id, description)
-    SELECT $1::int, id, uid, subscription_id, customer_id, usage_type, quantity, unit, unit_price,
+    SELECT $1::int, id, uid, subscription_id, customer_id, usage_type, quantity * 0.000001, unit, unit_price * 0.000001,
            currency, period_start, period_end, source_system, source_record_id, description
     FROM sent WHERE source_record_id IS NULL OR id IN (SELECT record_id FROM keyed)
     RETURNING 1

@@ -4,6 +4,7 @@ from demarc.modules.services.service.creation import create_service, next_identi
 from demarc.modules.services.service.lifecycle import (
     activate_service,
     activate_when_free,
+    end_service_due,
     terminate_due,
     terminate_service,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "complete_provisioning",
     "complete_step",
     "create_service",
+    "end_service_due",
     "fail_provisioning",
     "finish_rollback",
     "lift_lock",

@@ -7,7 +7,12 @@ from datetime import datetime
 
 from demarc.kernel.db import Tx
 from demarc.modules.services.inputs import clean_reason
-from demarc.modules.services.queries import Service, hold_service, take_services_due_to_end
+from demarc.modules.services.queries import (
+    Service,
+    hold_service,
+    list_services_due_to_end,
+    take_service_due_to_end,
+)
 from demarc.modules.services.rules import Standing, check_may_activate, end_of_notice
 from demarc.modules.services.service.locks import close_locks
 from demarc.modules.services.service.standing import settle, tell
@@ -80,11 +85,16 @@ async def terminate_service(tx: Tx, *, service_id: int, reason: str, at: datetim
 
 
 async def terminate_due(tx: Tx) -> int:
-    """Sweep: end a batch of services whose notice period is over at `tx.now`; how many."""
-    due = await take_services_due_to_end(tx)
-    for one in due:
-        await _end(tx, one, "end of the notice period")
-    return len(due)
+    """Sweep: end the services whose notice period is over at `tx.now`; how many."""
+    return sum([await end_service_due(tx, one) for one in await list_services_due_to_end(tx)])
+
+
+async def end_service_due(tx: Tx, service_id: int) -> bool:
+    """End one whose notice period is over; False when it is not, or another sweep has it."""
+    due = await take_service_due_to_end(tx, service_id)
+    if due is not None:
+        await _end(tx, due, "end of the notice period")
+    return due is not None
 
 
 async def _end(tx: Tx, before: Service, reason: str) -> Service:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from demarc.modules.identity.service import TokenPair, log_in, refresh
+from demarc.web.limits import limits_of
 from demarc.web.routing import PlatformDep, problems
 
 router = APIRouter(prefix="/api/auth", tags=["auth"])
@@ -41,15 +42,17 @@ def token_out(pair: TokenPair) -> TokenOut:
     )
 
 
-@router.post("/token", responses=problems(400, 401, 422, 503))
-async def create_token(body: LogIn, platform: PlatformDep) -> TokenOut:
-    """Log in."""
-    return token_out(
-        await log_in(platform.database, platform.tokens, username=body.username, password=body.password)
-    )
+@router.post("/token", responses=problems(400, 401, 422, 429, 503))
+async def create_token(body: LogIn, platform: PlatformDep, request: Request) -> TokenOut:
+    """Log in. Wrong passwords from one address for one user name are counted: ten a minute."""
+    limits = limits_of(request)
+    attempt = limits.take_log_in(request, body.username)
+    pair = await log_in(platform.database, platform.tokens, username=body.username, password=body.password)
+    limits.forgive_log_in(attempt)
+    return token_out(pair)
 
 
-@router.post("/refresh", responses=problems(400, 401, 422, 503))
+@router.post("/refresh", responses=problems(400, 401, 422, 429, 503))
 async def refresh_token(body: Refresh, platform: PlatformDep) -> TokenOut:
     """Trade a refresh token for a new pair."""
     return token_out(await refresh(platform.database, platform.tokens, token=body.refresh_token))

@@ -34,7 +34,7 @@ from demarc.web.routing import ApiRouter, TxDep
 router = ApiRouter(prefix="/api/billing/invoices", tag="invoices")
 
 
-@router.on("POST", "", permission="billing.write", status=201, problem=(404, 409))
+@router.on("POST", "", permission="billing.write", status=201, also=(200,), problem=(404, 409))
 async def create(body: InvoiceIn, tx: TxDep, response: Response) -> InvoiceOut:
     """Issue an invoice. From a usage report with nothing left unbilled: 200 with the period's invoice."""
     subscription = await get_subscription(tx, body.subscription_id) if body.subscription_id else None

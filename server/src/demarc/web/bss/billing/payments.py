@@ -38,7 +38,7 @@ from demarc.web.routing import ApiRouter, TxDep
 router = ApiRouter(prefix="/api/billing", tag="payments")
 
 
-@router.on("POST", "/payments", permission="billing.write", status=201, problem=(404, 409))
+@router.on("POST", "/payments", permission="billing.write", status=201, also=(200,), problem=(404, 409))
 async def create(body: PaymentIn, tx: TxDep, response: Response) -> PaymentOut:
     """Book a payment: to the invoice named, then to the oldest due; the rest is credit. The same reference again is 200."""
     received, is_new = await record_payment(tx, await _new_payment(tx, body))
@@ -76,10 +76,15 @@ async def get(payment_id: UUID, tx: TxDep) -> PaymentOut:
 
 
 @router.on("GET", "/ledger", permission="billing.read", problem=(404,))
-async def ledger(tx: TxDep, window: WindowDep, customer_id: UUID | None = None) -> LedgerOut:
-    """The entries of every transaction that touches a customer (without one: of the tenant); they sum to zero."""
+async def ledger(
+    tx: TxDep, window: WindowDep, customer_id: UUID | None = None, sort: SortParam = None
+) -> LedgerOut:
+    """The entries of every transaction that touches a customer (without one: of the tenant); they sum to zero.
+
+    In the order they were written, unless `sort` is -posted_at.
+    """
     owner = (await get_customer(tx, customer_id)).id if customer_id is not None else None
-    page = await list_ledger_entries(tx, window, owner)
+    page = await list_ledger_entries(tx, window, owner, sort=sort)
     balances = await list_balances(tx, owner)
     return LedgerOut(
         entries=[entry_out(row) for row in page.rows],

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from demarc.kernel.db import Tx
-from demarc.modules.billing.queries import Run, get_run, list_runs, list_tax_rules, today
+from demarc.modules.billing.queries import Run, get_run, list_runs, list_tax_rules
 from demarc.modules.billing.rules import Month
 from demarc.modules.billing.service import set_tax_rule
 from demarc.modules.billing.states import RunStatus
@@ -31,7 +31,7 @@ from demarc.workflows.monthly_billing import Preview, count_run, preview_run, st
 router = ApiRouter(prefix="/api/billing", tag="invoices")
 
 
-@router.on("POST", "/runs", permission="billing.write", status=201, problem=(404,))
+@router.on("POST", "/runs", permission="billing.write", status=201, also=(200, 202), problem=(404,))
 async def create(body: RunIn, tx: TxDep, response: Response) -> RunOut:
     """Bill a month. 201: done; 202: going on, see `remaining`; a dry run is 200 and writes nothing."""
     period = Month.parse(body.period)
@@ -71,13 +71,11 @@ async def create_tax_rule(body: TaxRuleIn, tx: TxDep) -> TaxRuleOut:
 
 
 @router.on("GET", "/tax-rules", permission="billing.read")
-async def list_taxes(tx: TxDep) -> TaxRuleList:
-    """The rules in force today."""
-    rules = await list_tax_rules(tx, today(tx))
-    return TaxRuleList(
-        tax_rules=[TaxRuleOut(name=r.name, rate=float(r.rate), effective_on=r.effective_on) for r in rules],
-        total=len(rules),
-    )
+async def list_taxes(tx: TxDep, window: WindowDep, sort: SortParam = None) -> TaxRuleList:
+    """All rules, past and to come; of each name the latest that has begun is in force."""
+    page = await list_tax_rules(tx, window, sort=sort)
+    rules = [TaxRuleOut(name=r.name, rate=float(r.rate), effective_on=r.effective_on) for r in page.rows]
+    return TaxRuleList(tax_rules=rules, **counts(page))
 
 
 async def _dry_run(tx: Tx, period: Month, subscription: Subscription | None, skip: int) -> RunOut:

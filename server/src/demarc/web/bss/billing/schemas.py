@@ -298,11 +298,10 @@ class TaxRuleOut(BaseModel):
     effective_on: date
 
 
-class TaxRuleList(BaseModel):
-    """The rules in force today."""
+class TaxRuleList(Listed):
+    """A window of the list."""
 
     tax_rules: list[TaxRuleOut]
-    total: int
 
 
 def line_out(line: InvoiceLine | NewLine) -> LineItemOut:

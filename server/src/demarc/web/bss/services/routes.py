@@ -36,7 +36,7 @@ from demarc.workflows.provisioning import provision_service
 router = ApiRouter(prefix="/api/services/lifecycle", tag="services")
 
 
-@router.on("POST", "/provision", permission="services.write", status=201, problem=(404, 409))
+@router.on("POST", "/provision", permission="services.write", status=201, also=(200,), problem=(404, 409))
 async def provision(body: ProvisionIn, tx: TxDep, response: Response) -> ServiceOut:
     """Sell and bring up a service; the same order for the same subscription again is 200 with the one there is."""
     provisioned = await provision_service(tx, body.to_order())

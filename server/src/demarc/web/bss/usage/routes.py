@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Query, Request, Response
 
+from demarc.kernel.clock import as_utc
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import Conflict, invalid
+from demarc.kernel.paging import Window
 from demarc.modules.billing.queries import find_invoice, get_invoice
 from demarc.modules.billing.states import InvoiceStatus
 from demarc.modules.subscriptions.queries import get_subscription
@@ -22,14 +24,14 @@ from demarc.modules.usage.queries import (
     aggregate_usage,
     get_usage_record,
     list_pending,
-    list_usage_records,
+    list_usage_rows,
     report_of,
     usage_report,
 )
 from demarc.modules.usage.service import mark_billed
 from demarc.modules.usage.states import BilledStatus
 from demarc.web.bss.parameters import ApiDatetime, SortParam, WindowDep, counts
-from demarc.web.bss.references import NOTHING, customer_key, subscription_key
+from demarc.web.bss.references import NOTHING, customer_key
 from demarc.web.bss.usage.schemas import (
     BULK_BODY,
     RECORD_BODY,
@@ -48,13 +50,16 @@ from demarc.web.bss.usage.schemas import (
     UsageRecordOut,
 )
 from demarc.web.bss.usage.wire import (
+    RecordQuery,
     answer,
     bulk_wire,
     put_back,
     read_bulk,
     read_good,
+    read_query,
     read_record,
     record_wire,
+    row_wire,
 )
 from demarc.web.routing import ApiRouter, TxDep
 from demarc.workflows.usage_intake import take_usage, take_usage_bulk
@@ -68,6 +73,7 @@ SubscriptionRef = Annotated[str | None, Query(max_length=50, description="a subs
     "/records",
     permission="usage.write",
     status=201,
+    also=(200,),
     problem=(404, 409),
     response_model=UsageRecordOut,
     openapi_extra=RECORD_BODY,
@@ -83,6 +89,7 @@ async def create(request: Request, tx: TxDep) -> Response:
     "/records/bulk",
     permission="usage.write",
     status=201,
+    also=(200,),
     problem=(404, 409),
     response_model=UsageBulkOut,
     openapi_extra=BULK_BODY,
@@ -105,7 +112,13 @@ async def create_bulk(
     return answer(bulk_wire(outcome), 201 if outcome.created else 200)
 
 
-@router.on("GET", "/records", permission="usage.read", response_model=UsageRecordList)
+async def fast_list(request: Request, tx: Tx) -> Response | None:
+    """`list_`, for a query that needs no explaining."""
+    asked = read_query(request.scope["query_string"])
+    return None if asked is None else await _answer_list(tx, asked)
+
+
+@router.on("GET", "/records", permission="usage.read", fast=fast_list, response_model=UsageRecordList)
 async def list_(
     tx: TxDep,
     window: WindowDep,
@@ -120,20 +133,46 @@ async def list_(
     sort: SortParam = None,
 ) -> Response:
     """Records in the order they came, unless `sort` says otherwise (created_at, period_start, quantity)."""
-    invoice = await find_invoice(tx, invoice_id) if invoice_id is not None else None
-    page = await list_usage_records(
+    return await _answer_list(
         tx,
-        window,
-        sort=sort,
-        usage_type=usage_type,
-        billed_status=billed_status,
-        source_system=source_system,
-        subscription_id=await subscription_key(tx, subscription_id),
-        customer_id=await customer_key(tx, customer_id),
-        invoice_id=None if invoice_id is None else invoice.id if invoice else NOTHING,
-        **_bounds(period_start, period_end),
+        RecordQuery(
+            window.skip,
+            window.limit,
+            sort,
+            subscription_id,
+            customer_id,
+            usage_type,
+            billed_status,
+            source_system,
+            invoice_id,
+            period_start,
+            period_end,
+        ),
     )
-    return answer({"records": [record_wire(row) for row in page.rows], **counts(page)})
+
+
+async def _answer_list(tx: Tx, asked: RecordQuery) -> Response:
+    rows, total = await list_usage_rows(
+        tx,
+        Window(asked.skip, asked.limit),
+        sort=asked.sort,
+        usage_type=asked.usage_type,
+        billed_status=asked.billed_status,
+        source_system=asked.source_system,
+        subscription_ref=asked.subscription_id,
+        customer_id=await customer_key(tx, asked.customer_id),
+        invoice_id=await _invoice_key(tx, asked.invoice_id),
+        **_bounds(asked.period_start, asked.period_end),
+    )
+    records = [row_wire(row) for row in rows]
+    return answer({"records": records, "total": total, "skip": asked.skip, "limit": asked.limit})
+
+
+async def _invoice_key(tx: Tx, ref: str | None) -> int | None:
+    if ref is None:
+        return None
+    found = await find_invoice(tx, ref)
+    return NOTHING if found is None else found.id
 
 
 @router.on("GET", "/pending", permission="usage.read", problem=(404,), response_model=PendingOut)
@@ -143,13 +182,14 @@ async def pending(
     subscription_id: SubscriptionRef = None,
     period_start: ApiDatetime | None = None,
     period_end: ApiDatetime | None = None,
+    sort: SortParam = None,
 ) -> Response:
     """Unbilled usage whose period starts in [period_start, period_end), oldest first, with what all of it costs."""
     wanted = None
     if period_start is not None or period_end is not None:
         wanted = span(period_start or _FIRST, period_end or _LAST)
     found = await list_pending(
-        tx, window, subscription_id=await _subscription_id(tx, subscription_id), span=wanted
+        tx, window, sort=sort, subscription_id=await _subscription_id(tx, subscription_id), span=wanted
     )
     report = report_of(tx, found.lines)
     return answer(
@@ -245,7 +285,9 @@ _LAST = datetime(2999, 12, 31, tzinfo=UTC)
 
 
 def _bounds(start: datetime | None, end: datetime | None) -> dict[str, datetime]:
-    bounds = span(start or _FIRST, end or _LAST)
+    if start is None and end is None:
+        return {}
+    bounds = span(as_utc(start) if start else _FIRST, as_utc(end) if end else _LAST)
     given = (("period_start", start, bounds.start), ("period_end", end, bounds.end))
     return {name: bound for name, asked, bound in given if asked is not None}
 

@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import msgspec
+from asyncpg import Record
 from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from demarc.kernel.errors import Malformed
+from demarc.kernel.paging import LIMIT_DEFAULT, LIMIT_MAX
 from demarc.modules.usage.inputs import BULK_MAX, NewUsage
 from demarc.modules.usage.queries import UsageRecord, reading_minor
 from demarc.modules.usage.service import BulkOutcome, Refusal
+from demarc.modules.usage.states import BilledStatus
 from demarc.web.bss.usage.schemas import UsageBulkIn, UsageIn
 from demarc.web.errors import from_validation
 
@@ -48,6 +52,22 @@ class RecordWire(msgspec.Struct):
     input_octets: int | None
     output_octets: int | None
     created_at: datetime
+
+
+class RecordQuery(msgspec.Struct, gc=False):
+    """The query of the list of records, as its route documents it."""
+
+    skip: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT
+    sort: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+    subscription_id: Annotated[str, msgspec.Meta(max_length=50)] | None = None
+    customer_id: UUID | None = None
+    usage_type: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+    billed_status: BilledStatus | None = None
+    source_system: Annotated[str, msgspec.Meta(max_length=50)] | None = None
+    invoice_id: Annotated[str, msgspec.Meta(max_length=50)] | None = None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
 
 
 class DetailWire(msgspec.Struct):
@@ -94,6 +114,47 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 def answer(body: Any, status: int = 200) -> Response:
     """An answer as JSON."""
     return Response(_ENCODER.encode(body), status_code=status, media_type="application/json")
+
+
+def read_query(query: bytes) -> RecordQuery | None:
+    """None: it is not as it should be, or not simple enough; the documented route decides."""
+    if b"period_" in query:  # times have rules of their own
+        return None
+    try:
+        return msgspec.convert(
+            dict(parse_qsl(query.decode(), keep_blank_values=True)), RecordQuery, strict=False
+        )
+    except (msgspec.ValidationError, ValueError):
+        return None
+
+
+def row_wire(row: Record) -> RecordWire:
+    """Like `record_wire`, from the driver's row."""
+    quantity, unit_price, currency = row["quantity"], row["unit_price"], row["currency"]
+    upload, download = row["input_octets"], row["output_octets"]
+    octets = None if upload is None else upload + (download or 0)
+    return RecordWire(
+        row["uid"],
+        row["subscription_ref"],
+        row["customer_uid"],
+        row["usage_type"],
+        float(quantity),
+        row["unit"],
+        float(unit_price),
+        reading_minor(quantity, octets, unit_price, currency),
+        currency,
+        row["period_start"],
+        row["period_end"],
+        row["source_system"],
+        row["source_record_id"],
+        row["description"],
+        row["billed_status"],
+        row["invoice_ref"],
+        row["billed_at"],
+        upload,
+        download,
+        row["created_at"],
+    )
 
 
 def record_wire(row: UsageRecord) -> RecordWire:

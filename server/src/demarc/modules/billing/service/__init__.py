@@ -1,0 +1,29 @@
+"""Every write of billing, one function per use case. Whatever allocates money locks the customer's account first."""
+
+from demarc.modules.billing.service.invoices import (
+    create_invoice,
+    invoice_usage,
+    mark_invoice_overdue,
+    mark_overdue,
+    usage_line,
+    void_invoice,
+)
+from demarc.modules.billing.service.payments import record_payment
+from demarc.modules.billing.service.runs import advance_run, complete_run, open_run
+from demarc.modules.billing.service.settlement import hold_account
+from demarc.modules.billing.service.taxes import set_tax_rule
+
+__all__ = [
+    "advance_run",
+    "complete_run",
+    "create_invoice",
+    "hold_account",
+    "invoice_usage",
+    "mark_invoice_overdue",
+    "mark_overdue",
+    "open_run",
+    "record_payment",
+    "set_tax_rule",
+    "usage_line",
+    "void_invoice",
+]
