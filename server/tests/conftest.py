@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ from demarc.kernel.settings import Settings
 from demarc.modules.identity.service import create_user
 from demarc.modules.identity.states import Role
 from demarc.modules.tenants.service import create_tenant
+
+# Databases of a few minutes live in memory where there is room: cloning one is ten times as fast as on a disk.
+_MEMORY = Path("/dev/shm")
+_ROOM_OCTETS = 4 << 30
+if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_OCTETS:
+    tempfile.tempdir = str(_MEMORY)
 
 ALPHA, BETA = 1, 2
 TEMPLATE = "demarc_template"
