@@ -128,6 +128,13 @@ async def db(cluster: Cluster, schema: None) -> AsyncIterator[asyncpg.Connection
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """On a disk: FreeRADIUS makes no file below /dev, so not in /dev/shm, where other tests keep theirs."""
+    with tempfile.TemporaryDirectory(prefix="demarc-radius-", dir="/var/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
 def config(cluster: Cluster, tmp_path: Path) -> RadiusConfig:
     try:
         find_binary("freeradius")

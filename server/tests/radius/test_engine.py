@@ -146,7 +146,7 @@ async def test_it_runs_as_the_user_given(db, config, tmp_path):
 @pytest.fixture
 def open_dir():
     """A directory that every user may enter."""
-    with tempfile.TemporaryDirectory(prefix="demarc-radius-") as name:
+    with tempfile.TemporaryDirectory(prefix="demarc-radius-", dir="/var/tmp") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 

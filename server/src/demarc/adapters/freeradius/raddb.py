@@ -200,7 +200,15 @@ def fingerprint(config: RadiusConfig) -> str:
 
 
 def write_raddb(config: RadiusConfig, status: StatusListener) -> None:
-    """Write the raddb, each file whole or not at all; directories are 0700, files 0600, owned by `run_as`."""
+    """Write the raddb, each file whole or not at all; directories are 0700, files 0600, owned by `run_as`.
+
+    Raises:
+        Misconfigured: a place where FreeRADIUS cannot write its spool, or what `render` says.
+    """
+    if config.spool_dir.resolve().is_relative_to("/dev"):
+        raise Misconfigured(
+            f"FreeRADIUS makes no files below /dev: set DEMARC_DATA_DIR to another directory than {config.spool_dir}"
+        )
     files = render(config, status)
     owner = child_user(config)
     for directory in (config.directory, config.spool_dir):
