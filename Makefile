@@ -73,5 +73,5 @@ user:
 radius:
 	@deploy/setup/freeradius.sh
 
-fno:
+fno: ## install what the tests of fno_portal need: Chromium, Dovecot
 	@deploy/setup/fno.sh
