@@ -1,6 +1,6 @@
 """What the library keeps of orders, as a Protocol, with a store in memory. All methods are atomic.
 
-Another store (a platform's own tables) implements OrderStore; `fno_portal.testing.contract` has its contract tests.
+Another store (a platform's own tables) implements OrderStore; a contract suite for stores does not ship yet.
 """
 
 from __future__ import annotations
