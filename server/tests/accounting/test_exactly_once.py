@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from demarc.modules.access.accounting import close_stale_sessions, merge_accounting, prepare_accounting
 
+from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
 from .booking import Packet, at, interim, record_deltas, restart, start, stop
-from .conftest import Cluster, reseed
+from .conftest import reseed
 
 GENERATION_APART = 1000
 Key = tuple[str, str, str, int]
@@ -59,7 +60,7 @@ def delivered(packets: list[Packet]) -> tuple[int, int]:
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), sessions=generations())
 async def test_octets_delivered_are_octets_counted(
-    created: Cluster, data: st.DataObject, sessions: list[tuple[Key, list[Packet]]]
+    created: BarePostgres, data: st.DataObject, sessions: list[tuple[Key, list[Packet]]]
 ) -> None:
     await reseed(created)
     stream = data.draw(st.permutations([packet for _, packets in sessions for packet in packets]), "order")

@@ -17,8 +17,8 @@ import pytest
 from demarc.workflows.metering import Committed, IngestBlocked, Ingester
 from demarc.workflows.metering.spool import list_files
 
+from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
 from .booking import Packet, interim, login_line, record_deltas, start, stop
-from .conftest import Cluster
 
 FIRST = "acct-2026112012"
 SECOND = "acct-2026112013"
@@ -38,7 +38,7 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path)
 
 
-def ingester_of(cluster: Cluster, spool: Spool, **options: object) -> Ingester:
+def ingester_of(cluster: BarePostgres, spool: Spool, **options: object) -> Ingester:
     values: dict[str, object] = {
         "node": "node-1",
         "spool_dir": spool.directory,
@@ -50,7 +50,7 @@ def ingester_of(cluster: Cluster, spool: Spool, **options: object) -> Ingester:
 
 
 @pytest.fixture
-async def ingester(seeded: Cluster, spool: Spool) -> AsyncIterator[Ingester]:
+async def ingester(seeded: BarePostgres, spool: Spool) -> AsyncIterator[Ingester]:
     made = ingester_of(seeded, spool)
     yield made
     await made.close()
@@ -71,7 +71,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_it_tails_files_in_order_and_remembers_where_it_was(
-    ingester: Ingester, spool: Spool, seeded: Cluster, owner: asyncpg.Connection
+    ingester: Ingester, spool: Spool, seeded: BarePostgres, owner: asyncpg.Connection
 ) -> None:
     spool.write(SECOND, stop(4000, (30, 300), 4000))
     spool.write(FIRST, start(0), interim(300, (10, 100), 300))
@@ -93,7 +93,7 @@ async def test_it_tails_files_in_order_and_remembers_where_it_was(
 
 
 async def test_a_file_that_grows_while_it_is_read_is_not_read_again(
-    seeded: Cluster,
+    seeded: BarePostgres,
     owner: asyncpg.Connection,
     ingester: Ingester,
     spool: Spool,
@@ -154,7 +154,7 @@ async def test_octets_without_an_end_are_no_line(
 
 
 async def test_a_line_the_database_refuses_is_found_and_kept_aside(
-    seeded: Cluster, spool: Spool, owner: asyncpg.Connection
+    seeded: BarePostgres, spool: Spool, owner: asyncpg.Connection
 ) -> None:
     async def refuse_seven(connection: asyncpg.Connection) -> None:
         await connection.execute("SELECT 1 / (input_octets - 7) FROM accounting_delta")
@@ -173,7 +173,7 @@ async def test_a_line_the_database_refuses_is_found_and_kept_aside(
 
 
 async def test_a_fault_of_ours_does_not_empty_the_spool_into_the_rejects(
-    seeded: Cluster, spool: Spool, owner: asyncpg.Connection
+    seeded: BarePostgres, spool: Spool, owner: asyncpg.Connection
 ) -> None:
     faulty = True
 
@@ -195,7 +195,7 @@ async def test_a_fault_of_ours_does_not_empty_the_spool_into_the_rejects(
 
 
 async def test_a_crash_before_the_commit_leaves_nothing(
-    seeded: Cluster, spool: Spool, owner: asyncpg.Connection
+    seeded: BarePostgres, spool: Spool, owner: asyncpg.Connection
 ) -> None:
     async def die(connection: asyncpg.Connection) -> None:
         await record_deltas(connection)
@@ -226,7 +226,7 @@ async def test_a_replaced_file_is_read_from_its_start(
 
 
 async def test_loaded_files_are_deleted_after_their_time(
-    seeded: Cluster, spool: Spool, owner: asyncpg.Connection
+    seeded: BarePostgres, spool: Spool, owner: asyncpg.Connection
 ) -> None:
     ingester = ingester_of(seeded, spool, retention=timedelta(hours=1))
     spool.write("acct-2020010100", start(0))
@@ -239,7 +239,7 @@ async def test_loaded_files_are_deleted_after_their_time(
     assert await owner.fetchval("SELECT array_agg(spool_file) FROM spool_offset") == ["acct-2020010101"]
 
 
-async def test_the_hook_hears_of_every_commit(seeded: Cluster, spool: Spool) -> None:
+async def test_the_hook_hears_of_every_commit(seeded: BarePostgres, spool: Spool) -> None:
     heard: list[Committed] = []
 
     async def hear(committed: Committed) -> None:
@@ -253,7 +253,7 @@ async def test_the_hook_hears_of_every_commit(seeded: Cluster, spool: Spool) -> 
 
 
 async def test_it_waits_for_a_database_that_is_away(
-    seeded: Cluster, spool: Spool, owner: asyncpg.Connection
+    seeded: BarePostgres, spool: Spool, owner: asyncpg.Connection
 ) -> None:
     await owner.close()
     ingester, stopped = ingester_of(seeded, spool), asyncio.Event()
@@ -293,7 +293,7 @@ asyncio.run(main())
 
 
 async def test_kill_9_again_and_again_counts_once(
-    seeded: Cluster, spool: Spool, owner: asyncpg.Connection
+    seeded: BarePostgres, spool: Spool, owner: asyncpg.Connection
 ) -> None:
     async def lines_loaded() -> int:
         return await owner.fetchval("SELECT coalesce(sum(lines), 0)::int FROM spool_offset") or 0
@@ -325,7 +325,7 @@ async def _equals(count: Callable[[], Awaitable[int]], expected: int) -> bool:
 
 
 async def test_two_nodes_may_hold_packets_of_one_session(
-    seeded: Cluster, tmp_path: Path, owner: asyncpg.Connection
+    seeded: BarePostgres, tmp_path: Path, owner: asyncpg.Connection
 ) -> None:
     """A NAS that fails over to the second AAA node, and two ingesters that load at the same time."""
     users, rounds = 30, 12

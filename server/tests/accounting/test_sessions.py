@@ -17,8 +17,8 @@ from demarc.modules.access.accounting import (
     prepare_accounting,
 )
 
+from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
 from .booking import Packet, at, interim, login_line, record_deltas, restart, start, stop
-from .conftest import Cluster
 
 GIGAWORD = 1 << 32
 
@@ -54,7 +54,7 @@ class Book:
 
 
 @pytest.fixture
-async def book(seeded: Cluster) -> AsyncIterator[Book]:
+async def book(seeded: BarePostgres) -> AsyncIterator[Book]:
     connection = await asyncpg.connect(seeded.dsn("demarc_ingest"))
     await prepare_accounting(connection)
     yield Book(connection)

@@ -25,8 +25,8 @@ from demarc.adapters.nas_simulator import (
 from demarc.kernel.errors import Invalid, Misconfigured
 from demarc.workflows.metering import Ingester
 
+from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
 from .booking import record_deltas
-from .conftest import Cluster
 
 pytestmark = pytest.mark.radius
 
@@ -37,7 +37,9 @@ SECOND_NAS = NasAddress("127.0.1.2", b"second-secret", 0)
 
 
 @pytest.fixture
-async def engine(seeded: Cluster, owner: asyncpg.Connection, tmp_path: Path) -> AsyncIterator[RadiusEngine]:
+async def engine(
+    seeded: BarePostgres, owner: asyncpg.Connection, tmp_path: Path
+) -> AsyncIterator[RadiusEngine]:
     try:
         find_binary("freeradius")
     except Misconfigured as error:
@@ -60,7 +62,7 @@ async def engine(seeded: Cluster, owner: asyncpg.Connection, tmp_path: Path) -> 
 
 
 @pytest.fixture
-async def ingester(seeded: Cluster, engine: RadiusEngine, tmp_path: Path) -> AsyncIterator[Ingester]:
+async def ingester(seeded: BarePostgres, engine: RadiusEngine, tmp_path: Path) -> AsyncIterator[Ingester]:
     made = Ingester(
         seeded.dsn("demarc_ingest"), node="node-1", spool_dir=tmp_path / "spool", raise_usage=record_deltas
     )

@@ -11,8 +11,8 @@ from demarc.adapters.freeradius import spool_format
 from demarc.modules.access.accounting import ACCOUNTING_FIELDS, LOGIN_FIELDS, prepare_accounting
 from demarc.modules.access.accounting.lines import ACCOUNTING_LINES, LOGIN_LINES
 
+from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
 from .booking import interim, login_line, start
-from .conftest import Cluster
 
 
 def with_field(name: str, value: bytes) -> bytes:
@@ -84,7 +84,7 @@ FIELD = st.one_of(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=st.lists(st.dictionaries(st.sampled_from(ACCOUNTING_FIELDS), FIELD, max_size=4), max_size=20))
-async def test_whatever_passes_can_be_copied(seeded: Cluster, changes: list[dict[str, bytes]]) -> None:
+async def test_whatever_passes_can_be_copied(seeded: BarePostgres, changes: list[dict[str, bytes]]) -> None:
     lines = []
     for changed in changes:
         fields = interim(60, (1, 2), 60).line().rstrip(b"\n").split(b"\t")

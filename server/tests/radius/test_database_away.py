@@ -43,10 +43,13 @@ async def stopped(cluster, db):
 
 
 async def test_known_subscribers_stay_known(cluster, db, nas, other_nas, config):
-    await db.execute("UPDATE aaa_nas SET vendor = 'mikrotik' WHERE tenant_id = 1")
+    await db.execute(
+        "UPDATE aaa_nas SET speed_replies = $1 WHERE tenant_id = 1",
+        ["Mikrotik-Rate-Limit={upload_bps}/{download_bps}"],
+    )
     columns = {
         "framed_ip": "10.1.2.3",
-        "delegated_prefix": "2001:db8:5::/56",
+        "replies": ["Delegated-IPv6-Prefix=2001:db8:5::/56", "Framed-Route=10.9.0.0/24 10.1.2.3 1"],
         "download_bps": 2_000_000,
         "upload_bps": 1_000_000,
     }

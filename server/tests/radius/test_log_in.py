@@ -13,11 +13,13 @@ from radius_packets import (
     ACCESS_REJECT,
     ADSL_FORUM,
     CALLING_STATION_ID,
+    CISCO,
     DELEGATED_PREFIX,
     FILTER_ID,
     FRAMED_IP,
     FRAMED_POOL,
     FRAMED_PROTOCOL,
+    FRAMED_ROUTE,
     INTERIM_INTERVAL,
     MESSAGE_AUTHENTICATOR,
     MICROSOFT,
@@ -54,7 +56,12 @@ async def test_pap_gives_what_the_row_says(db, nas):
         "ada@isp.example",
         framed_ip="10.1.2.3",
         framed_pool=r"pool\n1",
-        delegated_prefix="2001:db8:5::/56",
+        replies=[
+            "Delegated-IPv6-Prefix=2001:db8:5::/56",
+            "Framed-Route=10.9.0.0/24 10.1.2.3 1",
+            "Framed-Route=10.8.0.0/24 10.1.2.3 1",
+            r"Cisco-AVPair=sub:a\n=%{User-Name}",
+        ],
         download_bps=200_000_000,
         upload_bps=100_000_000,
         interim_seconds=600,
@@ -65,6 +72,9 @@ async def test_pap_gives_what_the_row_says(db, nas):
     assert reply.get(FRAMED_IP) == bytes([10, 1, 2, 3])
     assert reply.get(FRAMED_POOL) == rb"pool\n1"
     assert reply.get(DELEGATED_PREFIX) == b"\x00\x38" + bytes.fromhex("20010db8000500").ljust(16, b"\0")
+    routes = [value for key, value in reply.attributes if key == FRAMED_ROUTE]
+    assert routes == [b"10.9.0.0/24 10.1.2.3 1", b"10.8.0.0/24 10.1.2.3 1"]
+    assert reply.get((CISCO, 1)) == rb"sub:a\n=%{User-Name}"
     assert (reply.number(DOWN), reply.number(UP)) == (200_000_000, 100_000_000)
     assert reply.number(INTERIM_INTERVAL) == 600
     assert RATE_LIMIT not in reply.names
@@ -78,9 +88,31 @@ async def test_what_the_row_lacks_is_not_sent(db, nas):
 
 
 async def test_rate_limit_is_upload_before_download_at_a_mikrotik(db, nas):
-    await db.execute("UPDATE aaa_nas SET vendor = 'mikrotik'")
+    await db.execute(
+        "UPDATE aaa_nas SET speed_replies = $1", ["Mikrotik-Rate-Limit={upload_bps}/{download_bps}"]
+    )
     await add_login(db, "ada", download_bps=200_000_000, upload_bps=100_000_000)
     assert nas.pap("ada", "right").get(RATE_LIMIT) == b"100000000/200000000"
+
+
+async def test_a_vendor_may_want_speeds_in_other_units_and_a_subscriber_may_have_none(db, nas):
+    await db.execute(
+        "UPDATE aaa_nas SET speed_replies = $1",
+        ["Cisco-AVPair=down={download_kbps}", "Cisco-AVPair=up={upload_kbps}"],
+    )
+    await add_login(db, "ada", download_bps=200_000_999, upload_bps=999)
+    await add_login(db, "eve", replies=["Framed-Pool=p"])
+    sent = [value for key, value in nas.pap("ada", "right").attributes if key == (CISCO, 1)]
+    assert sent == [b"down=200000", b"up=0"]
+    assert (CISCO, 1) not in nas.pap("eve", "right").names
+    assert nas.pap("eve", "right").get(FRAMED_POOL) == b"p"
+
+
+async def test_a_reply_that_the_dictionary_does_not_know_keeps_nobody_off_line(db, nas):
+    await add_login(db, "ada", replies=["No-Such=1", "Framed-Route", "Port-Limit=many", "Framed-Pool=p"])
+    reply = nas.pap("ada", "right")
+    assert reply.code == ACCESS_ACCEPT
+    assert reply.get(FRAMED_POOL) == b"p"
 
 
 async def test_a_speed_beyond_32_bits_locks_nobody_out(db, nas):
@@ -130,7 +162,9 @@ async def test_no_password_at_all_is_refused(db, nas):
 
 
 async def test_a_suspended_subscriber_is_refused_at_the_next_packet(db, nas):
-    await add_login(db, "ada", framed_ip="10.1.2.3", framed_pool="p", delegated_prefix="2001:db8::/56")
+    await add_login(
+        db, "ada", framed_ip="10.1.2.3", framed_pool="p", replies=["Delegated-IPv6-Prefix=2001:db8::/56"]
+    )
     assert nas.pap("ada", "right").code == ACCESS_ACCEPT
     await db.execute("UPDATE aaa_login SET decision = 'reject', decision_reason = 'unpaid invoice 7'")
     refused = nas.pap("ada", "right")
