@@ -162,3 +162,13 @@ async def test_metrics_of_every_process_are_in_one_place(platform):
             )
 
         await until("the counters of API, worker and ingester", shown)
+
+
+def test_the_audit_log_is_verified_and_no_packet_waits(platform):
+    assert "as it was sealed" in platform.command("audit", "verify", "--tenant", "demo-alpha").stdout
+    refused = platform.command(
+        "audit", "verify", "--tenant", "demo-alpha", "--anchor", "00" * 32, check=False
+    )
+    assert (refused.returncode, "not in the chain" in refused.stderr) == (1, True)
+    assert "0 of 0 shown" in platform.command("accounting", "rejects").stdout
+    assert "0 of 0 booked" in platform.command("accounting", "retry").stdout

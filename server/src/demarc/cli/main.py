@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from demarc.cli import accounting as accounting_commands
+from demarc.cli import audit as audit_commands
 from demarc.cli import db as db_commands
 from demarc.cli import jobs as job_commands
 from demarc.cli import processes, sandbox
@@ -29,6 +31,12 @@ app = typer.Typer(
 app.add_typer(sandbox.app, name="sandbox", help="The sandbox tenants: fill them, move their clock.")
 app.add_typer(radius_commands.app, name="radius", help="A simulated NAS: dial in, use data, obey CoA.")
 app.add_typer(db_commands.app, name="db", help="The database: migrations and upgrades.")
+app.add_typer(
+    accounting_commands.app,
+    name="accounting",
+    help="Packets that could not be booked: look at them, book them.",
+)
+app.add_typer(audit_commands.app, name="audit", help="The log of writes: check that nobody changed it.")
 app.add_typer(job_commands.app, name="jobs", help="Jobs that failed for good: look at them, run them again.")
 
 console = Console()

@@ -101,11 +101,10 @@ async def _require_owner(connection: asyncpg.Connection[asyncpg.Record], facts: 
         )
     if await connection.fetchval("select pg_is_in_recovery()"):
         raise Misconfigured("DATABASE_URL is a read-only replica. Give the address of the primary.")
-    if facts.missing_roles and not facts.may_create_roles:
-        commands = " ".join(f"CREATE ROLE {role} LOGIN NOBYPASSRLS;" for role in facts.missing_roles)
+    if not facts.may_create_roles:
         raise Misconfigured(
-            f"DATABASE_URL: {facts.role} may not create roles. Let an administrator run: "
-            f"ALTER ROLE {facts.role} CREATEROLE; or: {commands}"
+            f"DATABASE_URL: {facts.role} may not create roles, and a migration makes Demarc's and sets their passwords. "
+            f"Let an administrator run: ALTER ROLE {facts.role} CREATEROLE;"
         )
     if not await connection.fetchval("select has_database_privilege(current_database(), 'CREATE')"):
         raise Misconfigured(
