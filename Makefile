@@ -10,10 +10,12 @@ PACKAGES := $(VENV)/.packages.stamp
 MANIFESTS := $(wildcard pyproject.toml uv.lock server/pyproject.toml libs/*/pyproject.toml)
 PYTHON_PATHS := $(wildcard server bench libs examples docs/*.py)
 
-.PHONY: help setup run test check lint format types contracts migration baseline bench clean reset packages user radius fno
+NETBOX := libs/netbox_circuit_manager
+
+.PHONY: help setup run test check lint format types contracts migration baseline bench clean reset packages user radius fno javascript netbox-env netbox-test
 
 help: ## what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  run honours DEMARC_HTTP_PORT (8000), DEMARC_RADIUS_AUTH_PORT (1812), DEMARC_RADIUS_ACCT_PORT (1813),\n'
 	@printf '  DEMARC_DATA_DIR (.demarc) and DATABASE_URL (unset: a private PostgreSQL); test takes ARGS="-k name".\n'
 
@@ -23,7 +25,7 @@ setup: packages user ## install what is missing: uv, Python packages, FreeRADIUS
 run: setup ## run the platform with its sandbox in the foreground; Ctrl-C stops it
 	@exec $(BIN)/demarc up --sandbox
 
-test: packages user radius fno ## run every test
+test: packages user radius fno javascript ## run every test
 	@$(BIN)/pytest $(ARGS)
 
 check: lint types contracts test ## what the CI runs: lint, types, import contracts, tests
@@ -75,3 +77,12 @@ radius:
 
 fno: ## install what the tests of fno_portal need: Chromium, Dovecot
 	@deploy/setup/fno.sh
+
+javascript: ## install what the documents' JavaScript needs: Node, npm, axios
+	@deploy/setup/javascript.sh
+
+netbox-env: ## a real NetBox with PostgreSQL and Redis for the tests of the plugin
+	@deploy/setup/netbox.sh
+
+netbox-test: netbox-env ## test the NetBox plugin; NETBOX_TESTS=PATH runs another suite in the same NetBox
+	@$(NETBOX)/dev/test.sh $(NETBOX_TESTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from fno_portal import SharedBrowser, verify_identity
 from fno_portal.portal.browser import find_chromium
 from fno_portal.testing import Faults, RunningSimulator, SimulatedOperator
 from fno_portal.testing.mailbox import DovecotMailbox, find_dovecot
+from fno_portal.testing.operator import PREMISES
 
 SETUP = "run deploy/setup/fno.sh (make test does), or apt-get install --no-install-recommends chromium dovecot-imapd"
 
@@ -28,8 +30,11 @@ def simulators() -> Iterator[dict[tuple[str, str], RunningSimulator]]:
         ("openserve", "openserve", False),
         ("evotel", "aex", False),
         ("thefibrecafe", "tmf", False),
+        ("vumatel", "portal", False),
         ("openserve", "portal", False),
+        ("frogfoot", "portal", False),
         ("octotel", "portal", True),
+        ("evotel", "portal", False),
         ("metrofibre", "portal", False),
     ]
     running = {
@@ -39,8 +44,8 @@ def simulators() -> Iterator[dict[tuple[str, str], RunningSimulator]]:
     for one in running.values():
         one.start()
     yield running
-    for one in running.values():
-        one.stop()
+    with ThreadPoolExecutor(len(running)) as together:
+        list(together.map(RunningSimulator.stop, running.values()))
 
 
 @pytest.fixture
@@ -53,6 +58,9 @@ def sims(simulators) -> Iterator[dict[tuple[str, str], RunningSimulator]]:
         one.operator.tickets.clear()
         one.operator.requests = one.operator.logins = 0
         one.operator.idempotent = True
+        one.operator.premises = PREMISES
+        one.operator.changed.clear()
+        one.operator.snapshot_at = None
     yield simulators
     for one in simulators.values():
         one.operator.faults.hang = one.operator.faults.take_then_hang = False

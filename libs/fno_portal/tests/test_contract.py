@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fno_portal import AExClient, FrogfootClient, OpenserveClient, PortalClient, TMFClient, VumatelClient
+from fno_portal import FNO, AExClient, FrogfootClient, OpenserveClient, PortalClient, TMFClient, VumatelClient
 from fno_portal.models import Address
 from fno_portal.testing import RULES, Subject
 from fno_portal.testing.operator import API_KEY, PASSWORD, PREMISES, TOTP_SEED, USERNAME
@@ -74,7 +74,7 @@ def state_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("state")
 
 
-@pytest.mark.parametrize("name", ["openserve-portal", "octotel-portal", "metrofibre-portal"])
+@pytest.mark.parametrize("name", [f"{one.value}-portal" for one in FNO])
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 async def test_portal_driver(rule, name, sims, browser, state_dir):
     await rule(_subject(sims, name, browser, state_dir))

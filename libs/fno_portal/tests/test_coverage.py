@@ -18,6 +18,7 @@ from fno_portal import (
     Limits,
     MemoryAudit,
     MemoryCoverageCache,
+    SqliteStore,
     Workshop,
     read_environment,
 )
@@ -82,17 +83,18 @@ async def test_openserve_searches_text_on_its_portal_and_coordinates_by_api(sims
     assert sims["openserve", "portal"].operator.logins == 1
 
 
-async def test_keys_of_addresses_are_kept_for_the_order(sims, order):
+async def test_keys_of_addresses_outlive_the_process(sims, order, tmp_path):
     config = {"evotel": _config(sims)["evotel"]}
-    async with FNOMasterPortal(config) as portal:
+    store = SqliteStore(tmp_path / "orders.db")
+    async with FNOMasterPortal(config, store=store) as portal:
         await portal.check_all_coverage(PREMISES[0].address)
-        assert portal.cache.keys("evotel", Address(PREMISES[0].address)) == {
-            "premiseId": "PR1",
-            "areaId": "AR1",
-        }
+    store.close()
+    store = SqliteStore(tmp_path / "orders.db")
+    async with FNOMasterPortal(config, store=store) as portal:
         await portal.create_order("evotel", order)
         record = await portal.store.get("ORD-1")
-    assert record.request.address_keys["premiseId"] == "PR1"
+    store.close()
+    assert record.request.address_keys == {"premiseId": "PR1", "areaId": "AR1"}
 
 
 async def test_cache_expires_and_keeps_nothing_unknown(sims):

@@ -204,6 +204,51 @@ async def test_kill_9_between_any_two_steps(sim, order, tmp_path):
         store.close()
 
 
+@pytest.mark.parametrize("taken", [True, False])
+async def test_kill_9_inside_a_running_request(sim, order, tmp_path, taken):
+    """The request has reached the operator, which has taken the order or is about to look at it; no answer came."""
+    sim.operator.idempotent = False
+    sim.operator.faults.take_then_hang, sim.operator.faults.hang = taken, not taken
+    path = tmp_path / "orders.db"
+    data = {**order, "rica": json.loads(order["rica"].model_dump_json())}
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CHILD), sim.url, str(path), "0", json.dumps(data)]
+    )
+    try:
+        await _until(lambda: len(sim.operator.orders) == 1 if taken else sim.operator.requests == 1)
+    finally:
+        # What is under way at the operator fails there from now on; else a late order would be a third case.
+        sim.operator.faults.server_error = True
+        child.kill()
+        child.wait()
+    assert child.returncode == -signal.SIGKILL
+    store = SqliteStore(path)
+    assert (await store.get("ORD-1")).order.outcome is Outcome.SENDING
+    sim.operator.faults.take_then_hang = sim.operator.faults.hang = False
+    await _until(lambda: sim.operator.running == 0)
+    # While the operator cannot tell, the outcome stays unknown and nothing is sent.
+    recovered = await _portal(sim, store).recover()
+    assert isinstance(recovered["ORD-1"], FNOUnavailableError)
+    assert (await store.get("ORD-1")).order.outcome is Outcome.SENDING
+    assert len(sim.operator.orders) == taken
+    sim.operator.faults.server_error = False
+    recovered = await _portal(sim, store).recover()
+    assert recovered["ORD-1"].outcome is Outcome.KNOWN
+    assert list(sim.operator.orders) == [recovered["ORD-1"].fno_reference]
+    assert (await _portal(sim, store).create_order("vumatel", order)).outcome is Outcome.KNOWN
+    assert len(sim.operator.orders) == 1
+    store.close()
+
+
+async def _until(there, most_s=30):
+    """Wait for an event in the simulator's thread, which does not tell us of it."""
+    for _ in range(most_s * 50):
+        if there():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not happen")
+
+
 async def test_without_rica_nothing_is_sent(sim, order, store):
     portal = _portal(sim, store)
     for bad in ({}, {"rica_verified": True}):
@@ -233,6 +278,8 @@ def test_identity_is_checked_and_forgotten():
         with pytest.raises(FNOValidationError) as caught:
             verify_identity(id_number=wrong, **given_fields)
         assert not wrong or wrong not in str(caught.value)
+    with pytest.raises(FNOValidationError, match="verified_by"):
+        verify_identity(id_number=ID_NUMBER, **{**given_fields, "verified_by": ""})
 
 
 async def test_id_numbers_are_nowhere(sim, order, tmp_path, caplog):

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import stat
+import time
+from datetime import timedelta
 
 import pytest
 
 from fno_portal import (
     FNOConfigError,
+    FNOError,
     FNOHumanNeededError,
     FNOLayoutError,
     FNOMasterPortal,
+    FNOTimeoutError,
     Outcome,
     PortalClient,
+    SharedBrowser,
     Workshop,
 )
+from fno_portal.portal.evidence import EvidenceRoom
+from fno_portal.portal.selectors import load_selectors
 from fno_portal.portal.totp import TotpSeed
 from fno_portal.testing.operator import PASSWORD, PREMISES, TOTP_SEED, USERNAME
 
@@ -96,16 +105,147 @@ async def test_changed_layout_is_told_with_evidence(sim, make, tmp_path):
         assert b"8001015009087" not in file.read_bytes()
 
 
-async def test_next_version_of_selectors_mends_it(sim, make, tmp_path):
-    (tmp_path / "octotel.v2.json").write_text(
-        json.dumps({"extends": "octotel.v1", "coverage": {"submit": "#gone"}})
-    )
-    client = make(selectors_dir=tmp_path)
-    assert client.portal.selectors.version == 2
-    with pytest.raises(FNOLayoutError):
-        async with client.portal.new_page() as page:
-            await client.portal.expect(page, ["#gone"], "test")
+async def test_next_version_of_selectors_mends_it(sim, browser, tmp_path, order):
+    """A file, and no code: v1 does not find its way on the new pages, v2 does everything on them."""
+    sim.operator.faults.layout_changed = True
+    renamed = {
+        page: {key: _renamed(value) for key, value in fields.items() if key not in {"path", "words"}}
+        for page, fields in load_selectors("octotel", 1).pages.items()
+        if page != "states"
+    }
+    assert renamed["orders"]["row"] == ".new-order"
+    (tmp_path / "octotel.v2.json").write_text(json.dumps({"extends": "octotel.v1", **renamed}))
+    new = PortalClient(
+        sim.url, USERNAME, PASSWORD, name="octotel", totp_seed=TOTP_SEED, browser=browser, selectors_dir=tmp_path,
+        state_dir=tmp_path, wait_s=15,
+    )  # fmt: skip
+    assert new.portal.selectors.version == 2
+    assert (await new.check_coverage(PLACE))["is_covered"]
+    taken = await new.create_order({**order, "rica_verified": True})
+    assert (await new.find_order("ORD-1"))["fno_reference"] == taken["fno_reference"]
+    assert (await new.cancel_order(taken["fno_reference"], "moved"))["cancellation"] == "completed"
+    assert (await new.get_order_status(taken["fno_reference"]))["status"] == "cancelled"
+    assert (await new.submit_fault({"description": "no light"}))["fault_id"]
+    old = PortalClient(
+        sim.url, USERNAME, PASSWORD, name="octotel", totp_seed=TOTP_SEED, browser=browser, selectors_dir=tmp_path,
+        state_dir=tmp_path, selectors_version=1, wait_s=1,
+    )  # fmt: skip
+    with pytest.raises(FNOError):
+        await old.check_coverage(PLACE)
+    await new.aclose()
+    await old.aclose()
+
+
+def _renamed(value):
+    if isinstance(value, dict):
+        return {key: _renamed(one) for key, one in value.items()}
+    return re.sub(r"([#.])([a-z])", r"\1new-\2", value)
+
+
+async def test_portal_that_does_not_answer_is_no_changed_layout(sim, make, monkeypatch):
+    client = make()
+    await client.check_coverage(PLACE)
+    fill = client.portal.expect
+
+    async def then_hang(page, wanted, action):
+        found = await fill(page, wanted, action)
+        sim.operator.faults.hang = True
+        return found
+
+    monkeypatch.setattr(client.portal, "expect", then_hang)
+    with pytest.raises(FNOTimeoutError, match="does not answer"):
+        await client.check_coverage(PLACE)
+    sim.operator.faults.hang = False
     await client.aclose()
+
+
+class _Page:
+    """Stands in for a page: what a folder keeps is asked here, not what Chromium draws."""
+
+    url = "http://127.0.0.1/orders?id=8001015009087"
+
+    async def evaluate(self, *_):
+        return None
+
+    async def screenshot(self, **_):
+        return b"\x89PNG"
+
+    async def content(self):
+        return "<p>8001015009087</p>"
+
+
+async def _keep(room, number):
+    return await room.keep(
+        _Page(), fno="octotel", action=f"step {number}", reason="of 8001015009087", version=1
+    )
+
+
+async def test_evidence_does_not_grow_for_ever(tmp_path):
+    folder = tmp_path / "evidence"
+    folder.mkdir(mode=0o755)
+    room = EvidenceRoom(folder, keep=3, max_age=timedelta(days=30))
+    (folder / "notes of a person.png").write_bytes(b"stays")
+    for number in range(5):
+        last = await _keep(room, number)
+        for one in folder.iterdir():
+            os.utime(one, (one.stat().st_atime, one.stat().st_mtime - 60))
+    lines = [json.loads(one) for one in (folder / "index.jsonl").read_text().splitlines()]
+    assert [one["action"] for one in lines] == ["step 2", "step 3", "step 4"]
+    assert last == str(folder / lines[-1]["screenshot"])
+    names = {one.name for one in folder.iterdir()}
+    assert names == {"index.jsonl", "notes of a person.png"} | {
+        name for one in lines for name in (one["screenshot"], one["screenshot"].replace(".png", ".html"))
+    }
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    ours = [one for one in folder.iterdir() if not one.name.startswith("notes")]
+    assert {stat.S_IMODE(one.stat().st_mode) for one in ours} == {0o600}
+    assert not [one for one in ours if b"8001015009087" in one.read_bytes()]
+    old = time.time() - 31 * 86400
+    for one in ours:
+        os.utime(one, (old, old))
+    await _keep(room, 5)
+    assert len(list(folder.glob("octotel-*"))) == 2
+    assert len((folder / "index.jsonl").read_text().splitlines()) == 1
+
+
+def test_evidence_needs_a_time_to_be_kept():
+    with pytest.raises(FNOConfigError, match="evidence_keep"):
+        PortalClient("https://x.example", "u", "p", name="octotel", evidence_keep=0)
+
+
+async def test_portals_of_one_process_share_one_browser(sim):
+    person = {"portal_url": sim.url, "username": USERNAME, "password": PASSWORD}
+    portal = FNOMasterPortal({"octotel": person, "metrofibre": person})
+    assert len({one.portal._shared for one in portal.clients.values()}) == 1
+    await portal.aclose()
+
+
+async def test_deadline_neither_waits_for_the_browser_nor_breaks_its_start(browser):
+    """One caller leaves while Chromium starts; the other gets it; nothing is left running."""
+    shared = SharedBrowser()
+
+    async def hasty():
+        async with asyncio.timeout(0.01):
+            await shared.acquire()
+
+    async def patient():
+        return await shared.acquire()
+
+    left, got = await asyncio.gather(hasty(), patient(), return_exceptions=True)
+    assert isinstance(left, TimeoutError)
+    assert got.is_connected()
+    await shared.release()
+    assert not got.is_connected()
+    again = await shared.acquire()
+    assert again.is_connected()
+    await shared.release()
+
+
+async def test_chromium_that_does_not_start(tmp_path):
+    shared = SharedBrowser(executable_path=str(tmp_path / "nothing"))
+    for _ in range(2):
+        with pytest.raises(FNOConfigError, match="Chromium does not start"):
+            await shared.acquire()
 
 
 async def test_captcha_hands_over_to_a_person(sim, make):

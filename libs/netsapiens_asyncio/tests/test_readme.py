@@ -7,12 +7,13 @@ import contextlib
 import io
 import re
 import sys
-import textwrap
 import types
 from pathlib import Path
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+from printed.fences import read_examples
+from printed.tolerance import in_coroutine, with_tokens
+
+EXAMPLES = read_examples(Path(__file__).parents[1] / "README.md", "python")
 TOKEN_KEYS = [
     "username",
     "user",
@@ -49,18 +50,6 @@ SUBSCRIPTION_KEYS = [
 ]
 
 
-def as_coroutine(example: str) -> str:
-    """Wraps an example that awaits at its top. Its names stay visible to the next one."""
-    body = re.sub(r"^asyncio\.run\(main\(\)\)$", "await main()", example, flags=re.MULTILINE)
-    names = re.findall(r"^(?:async )?(?:def |class )?(\w+)(?= = |\()", body, re.MULTILINE)
-    imported = re.findall(r"^from [\w.]+ import (.+)$", body, re.MULTILINE)
-    bound = {*re.findall(r"^(\w+) = ", body, re.MULTILINE)}
-    bound |= {name.strip() for line in imported for name in line.split(",")}
-    bound |= {name for name in names if re.search(rf"^(async )?def {name}\(", body, re.MULTILINE)}
-    head = f"    global {', '.join(sorted(bound))}\n" if bound else ""
-    return f"async def example():\n{head}" + textwrap.indent(body.replace("\t", "    "), "    ")
-
-
 async def run_all(served) -> list[dict]:
     config = types.ModuleType("config")
     config.AUTH_CONFIG = dict(served.config)
@@ -75,12 +64,12 @@ async def run_all(served) -> list[dict]:
     )
     try:
         for example in EXAMPLES:
-            text = example.replace('"api.example.com"', repr(served.url))
+            text = with_tokens(example.code, {'"api.example.com"': repr(served.url)})
             space.pop("response", None)
-            exec(as_coroutine(text), space)
+            exec(in_coroutine(text), space)
             with contextlib.redirect_stdout(io.StringIO()):
                 await space["example"]()
-            answers.append((example, space.get("response")))
+            answers.append((example.code, space.get("response")))
     finally:
         del sys.modules["config"]
         await space["auth_client"].close()

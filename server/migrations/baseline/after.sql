@@ -1,16 +1,33 @@
 -- Binds the transaction to one tenant. Row-level security reads app.tenant; the row tells the caller what it needs to know.
--- No row: the tenant is closed or unknown, or the user is no longer active.
-CREATE FUNCTION begin_tenant(wanted_tenant int, wanted_user bigint)
+-- No row: the tenant is closed or unknown, the user is no longer active, or what let the request in is good no more.
+-- A reseller's transactions see its own customers only: app.reseller is read by a restrictive policy.
+CREATE FUNCTION begin_tenant(
+  wanted_tenant int, wanted_user bigint, wanted_session bigint DEFAULT NULL, wanted_token bigint DEFAULT NULL
+)
 RETURNS TABLE (id int, slug text, currency text, time_zone text, is_sandbox boolean, clock_offset interval, settings jsonb)
 LANGUAGE plpgsql AS $$
+DECLARE held_role text;
 BEGIN
   PERFORM set_config('app.tenant', wanted_tenant::text, true);
+  IF wanted_user IS NOT NULL THEN
+    SELECT u.role INTO held_role FROM app_user u
+    WHERE u.tenant_id = wanted_tenant AND u.id = wanted_user AND u.status = 'active';
+    IF NOT FOUND THEN RETURN; END IF;
+    IF held_role = 'reseller' THEN
+      PERFORM set_config('app.reseller', wanted_user::text, true);
+    END IF;
+  END IF;
+  IF wanted_session IS NOT NULL AND NOT EXISTS (
+    SELECT FROM user_session s WHERE s.tenant_id = wanted_tenant AND s.id = wanted_session AND s.revoked_at IS NULL
+  ) THEN RETURN; END IF;
+  IF wanted_token IS NOT NULL AND NOT EXISTS (
+    SELECT FROM service_token s
+    WHERE s.tenant_id = wanted_tenant AND s.id = wanted_token AND s.revoked_at IS NULL AND s.expires_at > now()
+  ) THEN RETURN; END IF;
   RETURN QUERY
     SELECT t.id, t.slug::text, t.currency::text, t.time_zone::text, t.is_sandbox, t.clock_offset, t.settings
     FROM tenant t
-    WHERE t.id = wanted_tenant AND t.status = 'active'
-      AND (wanted_user IS NULL
-           OR EXISTS (SELECT FROM app_user u WHERE u.tenant_id = wanted_tenant AND u.id = wanted_user AND u.status = 'active'));
+    WHERE t.id = wanted_tenant AND t.status = 'active';
 END $$;
 
 -- Directory functions: the only way to find a tenant before one is bound. Each gives what the look-up key alone unlocks.

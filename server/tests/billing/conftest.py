@@ -10,9 +10,16 @@ import pytest_asyncio
 from demarc.kernel.context import system
 from demarc.kernel.db import Database
 from demarc.kernel.jobs import Work
-from demarc.modules.billing.inputs import NewInvoice, NewLine, NewPayment
+from demarc.modules.billing.inputs import NewCreditNote, NewInvoice, NewLine, NewPayment, NewRefund
 from demarc.modules.billing.queries import get_invoice
-from demarc.modules.billing.service import create_invoice, record_payment, void_invoice
+from demarc.modules.billing.service import (
+    create_invoice,
+    credit_invoice,
+    record_payment,
+    refund_payment,
+    reverse_payment,
+    void_invoice,
+)
 
 from ..usage.shop import ALPHA, Sold, sell  # noqa: TID252 - the tests' own shop
 
@@ -59,6 +66,18 @@ class Books:
     async def void(self, invoice) -> Any:
         async with self.tx() as tx:
             return await void_invoice(tx, invoice.ref, reason="test")
+
+    async def credit(self, invoice, amount=None, **more) -> Any:
+        async with self.tx() as tx:
+            return await credit_invoice(tx, invoice.ref, NewCreditNote("test", amount, **more))
+
+    async def reverse(self, payment) -> Any:
+        async with self.tx() as tx:
+            return await reverse_payment(tx, payment.uid, reason="chargeback")
+
+    async def refund(self, payment, amount=None, reference=None) -> Any:
+        async with self.tx() as tx:
+            return await refund_payment(tx, payment.uid, NewRefund("overpaid", amount, reference))
 
     async def reload(self, invoice) -> Any:
         async with self.tx() as tx:

@@ -178,7 +178,7 @@ async def test_one_that_cannot_be_billed_does_not_stop_the_others(books, seller,
             {"subscription_id": "sub_abc123", "code": "BROKEN", "message": "cannot be billed"}
         ]
         assert await tx.connection.fetchval("SELECT count(*) FROM invoice") == 1
-        assert await tx.connection.fetchval("SELECT last FROM invoice_number") == 1
+        assert await tx.connection.fetchval("SELECT last FROM document_number") == 1
 
 
 months = st.builds(Month, st.integers(1970, 2100), st.integers(1, 12))

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from demarc.kernel.context import system
+from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Database
 from demarc.kernel.jobs import Work
 from demarc.kernel.paging import Window
@@ -192,10 +193,10 @@ class World:
 
 
 @pytest_asyncio.fixture
-async def world(database, tmp_path):
+async def world(database, tmp_path, master_key):
     trap = Trap(tmp_path / "mail")
     await trap.open()
-    yield World(database, Desk(database, ports_to(trap.mailer)), trap)
+    yield World(database, Desk(database, {**ports_to(trap.mailer), MasterKey: master_key}), trap)
     await trap.close()
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import json
 
 import pytest
@@ -23,12 +26,14 @@ class Receiver:
     def __init__(self):
         self.statuses: list[str] = []
         self.calls: list[tuple[str, dict[str, str], dict]] = []
+        self.raw: list[bytes] = []
 
     async def __call__(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         request, *lines = head.strip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.raw.append(body)
         self.calls.append((request.split()[1], headers, json.loads(body)))
         status = self.statuses.pop(0) if self.statuses else "200 OK"
         extra = "Location: http://127.0.0.1:1/\r\n" if status.startswith("3") else ""
@@ -54,7 +59,7 @@ async def poster():
 
 
 def call(url, *, allow_private=True):
-    return WebhookCall("id-1", url, {"a": 1}, allow_private)
+    return WebhookCall("id-1", "dunning.step", url, {"a": 1}, allow_private, (b"secret",))
 
 
 @pytest_asyncio.fixture
@@ -131,6 +136,10 @@ async def test_a_refusal_uses_the_campaigns_retries(world, receiver, started):
         "[::ffff:10.0.0.1]",
         "0.0.0.0",
         "224.0.0.1",
+        "0x7f.1",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[fe80::1]",
     ],
 )
 async def test_addresses_that_are_not_public(poster, host):
@@ -150,3 +159,74 @@ async def test_nobody_there(poster):
         await poster.post(call("http://127.0.0.1:9/"))
     with pytest.raises(Unavailable, match="does not resolve"):
         await poster.post(call("http://no-such-host.invalid/"))
+
+
+def signature(secret, headers, raw):
+    """As Standard Webhooks 1.0 tells receivers to compute it."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = b".".join((headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), raw))
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+async def test_a_call_is_signed_by_the_tenants_secret_and_by_two_after_a_rotation(
+    world, receiver, started, admin
+):
+    base = "/api/billing/dunning/webhook-secret"
+    await world.set(webhook_private_addresses=True)
+    await world.sweep()
+    first = (await admin.post(f"{base}/reveal")).json()["secret"]
+    _, headers, _ = receiver.calls[0]
+    assert headers["x-isp-event"] == "dunning.step"
+    assert headers["webhook-signature"] == signature(first, headers, receiver.raw[0])
+    plain = hmac.new(base64.b64decode(first[6:]), receiver.raw[0], hashlib.sha256).hexdigest()
+    assert headers["x-isp-signature"] == f"sha256={plain}"
+
+    rotated = await admin.post(f"{base}/rotate", idempotency_key="r1")
+    second = rotated.json()["secret"]
+    assert second != first
+    replay = (await admin.post(f"{base}/rotate", idempotency_key="r1")).json()
+    assert (replay["secret"], replay["shown_once"]) == (None, True)
+    later = await world.debtor(due_in_days=-8)
+    await world.sweep()
+    assert await world.execution(later) is not None
+    _, headers, _ = receiver.calls[1]
+    assert headers["webhook-signature"].split() == [
+        signature(secret, headers, receiver.raw[1]) for secret in (second, first)
+    ]
+    async with world.tx() as tx:
+        lines = await tx.connection.fetch(
+            "SELECT * FROM audit_log WHERE entity = 'dunning_webhook_key' ORDER BY id"
+        )
+        assert [line["action"] for line in lines] == [
+            "dunning_webhook_key.reveal",
+            "dunning_webhook_key.rotate",
+        ]
+        stored = await tx.connection.fetchrow("SELECT * FROM dunning_webhook_secret")
+        assert first.encode() not in stored["sealed"] + stored["previous_sealed"]
+        assert first not in str(lines)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "192.168.1.1", "0x7f.1"]
+)
+async def test_a_campaign_cannot_be_made_that_leads_inside(admin, world, host):
+    body = {
+        "name": "Hooks",
+        "trigger_after_days": 1,
+        "actions": [{"type": "custom"}, {"type": "webhook", "url": f"http://{host}/hook"}],
+    }
+    path = "/api/billing/dunning/campaigns"
+    refused = await admin.post(path, body)
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["error"]["code"] == "WEBHOOK_ADDRESS_REFUSED"
+    assert refused.json()["error"]["details"][0]["field"] == "actions.1.url"
+    made = (await admin.post(path, body | {"actions": [{"type": "custom"}]})).json()
+    assert (await admin.patch(f"{path}/{made['id']}", {"actions": body["actions"]})).status_code == 422
+    await world.set(webhook_private_addresses=True)
+    assert (await admin.post(path, body)).status_code == 201
+
+
+async def test_a_public_address_is_taken(admin):
+    for url in ("https://93.184.215.14/hook", "https://[2606:2800:21f:cb07:6820:80da:af6b:8b2c]:8443/hook"):
+        body = {"name": "Hooks", "trigger_after_days": 1, "actions": [{"type": "webhook", "url": url}]}
+        assert (await admin.post("/api/billing/dunning/campaigns", body)).status_code == 201

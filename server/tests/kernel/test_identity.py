@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from demarc.kernel.errors import Forbidden, Unauthenticated
-from demarc.modules.identity import service
+from demarc.modules.identity import sessions
+from demarc.modules.identity import tokens as token_module
 from demarc.modules.identity.permissions import ALL, BY_ROLE
 from demarc.modules.identity.service import Principal, Tokens
 from demarc.modules.identity.states import Role
@@ -71,7 +72,7 @@ async def test_a_refusal_does_not_say_what_was_wrong(client):
 
 async def test_an_unknown_user_costs_as_much_hashing_as_a_wrong_password(client, monkeypatch):
     verified = []
-    monkeypatch.setattr(service, "_verify", lambda stored, _: verified.append(stored) or False)
+    monkeypatch.setattr(sessions, "verify", lambda stored, _: verified.append(stored) or False)
     await log_in(client)
     await log_in(client, username="nobody@alpha.example.com")
     assert len(verified) == 2
@@ -159,7 +160,7 @@ def test_a_token_says_who_it_is_of():
 
 def test_an_expired_token_says_so(monkeypatch):
     tokens = Tokens(b"k" * 48)
-    monkeypatch.setattr(service, "ACCESS_LIFETIME", timedelta(seconds=-1))
+    monkeypatch.setattr(token_module, "ACCESS_LIFETIME", timedelta(seconds=-1))
     with pytest.raises(Unauthenticated, match="expired"):
         tokens.read(tokens.sign(PRINCIPAL))
 

@@ -13,7 +13,7 @@ from demarc.modules.services.queries import get_service, hold_service, list_step
 from demarc.modules.services.service import lift_lock, place_lock, terminate_service
 from demarc.modules.services.states import LockKind
 from demarc.worker.runner import build_queue
-from demarc.workflows.provisioning import STEPS, Step, deprovision, orders, provision
+from demarc.workflows.provisioning import STEPS, Step, deprovision, orders, provision, roll_back
 from demarc.workflows.provisioning.driver import ServiceJob
 
 LIFECYCLE = "/api/services/lifecycle"
@@ -386,3 +386,61 @@ async def test_a_service_is_held_by_one_transaction_at_a_time(order, begin, stor
                 row.id,
             )
             assert locked == 0
+
+
+async def test_canceled_on_the_way_and_tried_again(admin, order, stored, run, carrier, inside):
+    service = (await order()).json()
+    path = f"{LIFECYCLE}/{service['id']}/provisioning"
+    shown = (await admin.get(path)).json()
+    assert (shown["current_step"], shown["steps_done"], shown["steps_total"]) == ("carrier", 2, 5)
+    assert (shown["can_retry"], shown["can_cancel"]) == (False, True)
+    assert (await admin.post(f"{path}/retry")).status_code == 409
+    canceled = await admin.post(f"{path}/cancel", {"reason": "wrong address"})
+    assert canceled.status_code == 200, canceled.text
+    assert (canceled.json()["status"], canceled.json()["last_error"]) == ("failed", "wrong address")
+    await run(service, job=roll_back)
+    row, steps = await stored(service)
+    assert (row.status, row.provisioning_status) == ("provisioning_failed", "rolled_back")
+    assert steps["reserve"].status == "compensated"
+    assert carrier.log == ["port 7 released"]
+    assert (await admin.post(f"{path}/cancel")).status_code == 409
+    await run(service)
+    assert carrier.calls == 0, "the job that was queued finds nothing to do"
+
+    again = await admin.post(f"{path}/retry")
+    assert (again.status_code, again.json()["status"], again.json()["last_error"]) == (
+        200,
+        "in_progress",
+        None,
+    )
+    await run(service, job=roll_back)
+    assert (await stored(service))[1]["reserve"].status == "completed", (
+        "a late roll-back harms no new attempt"
+    )
+    await run(service)
+    row, _ = await stored(service)
+    assert (row.status, row.provisioning_status) == ("active", "completed")
+    assert carrier.orders == {service["id"]: 1}
+    done = (await admin.get(path)).json()
+    assert (done["steps_done"], done["can_retry"], done["can_cancel"]) == (5, False, False)
+    assert (await admin.post(f"{path}/cancel")).status_code == 409
+    assert (await admin.post(f"{path}/retry")).status_code == 409
+
+
+async def test_canceled_while_the_carrier_is_asked(admin, order, stored, run, carrier):
+    """The order outside may have been made: only the job that asks knows, and cleans up."""
+    service = (await order()).json()
+    path = f"{LIFECYCLE}/{service['id']}/provisioning"
+    carrier.die_after = True
+    with pytest.raises(KilledError):
+        await run(service)
+    carrier.die_after = False
+    await admin.post(f"{path}/cancel")
+    await run(service, job=roll_back)
+    row, _ = await stored(service)
+    assert row.provisioning_status == "failed", "not rolled back as long as an outcome is unknown"
+    assert (await admin.post(f"{path}/retry")).status_code == 409
+    await run(service)
+    row, _ = await stored(service)
+    assert row.provisioning_status == "rolled_back"
+    assert carrier.orders == {}

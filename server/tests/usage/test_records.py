@@ -45,10 +45,24 @@ async def test_the_same_source_record_again_is_the_first_one(admin, sold):
     assert (await admin.get(f"{BASE}/records")).json()["total"] == 2
 
 
-async def test_without_a_source_record_id_every_post_is_new(admin, sold):
-    for _ in range(2):
-        assert (await admin.post(f"{BASE}/records", sold.usage())).status_code == 201
-    assert (await admin.get(f"{BASE}/records")).json()["total"] == 2
+async def test_without_a_source_record_id_the_same_content_is_the_same_record(admin, sold):
+    first = await admin.post(f"{BASE}/records", sold.usage())
+    again = await admin.post(f"{BASE}/records", sold.usage(quantity=6))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    assert first.json()["source_record_id"] is None
+    for other in ({"quantity": 6.000001}, {"source_system": "netflow"}, {"description": "more"}):
+        assert (await admin.post(f"{BASE}/records", sold.usage(**other))).status_code == 201
+    assert (await admin.get(f"{BASE}/records")).json()["total"] == 4
+
+
+async def test_like_rows_of_one_request_stay_apart_and_the_request_again_brings_nothing(admin, sold):
+    rows = [sold.usage(), sold.usage(), sold.usage(quantity=1)]
+    first = (await admin.post(f"{BASE}/records/bulk", {"records": rows})).json()
+    again = (await admin.post(f"{BASE}/records/bulk", {"records": rows})).json()
+    assert (first["created"], len(set(first["ids"]))) == (3, 3)
+    assert (again["created"], again["duplicates"], again["ids"]) == (0, 3, first["ids"])
+    assert (await admin.get(f"{BASE}/records")).json()["total"] == 3
 
 
 async def test_many_at_once_with_one_key_make_one_record(admin, sold):

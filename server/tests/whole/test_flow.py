@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import uuid
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -172,3 +174,85 @@ def test_the_audit_log_is_verified_and_no_packet_waits(platform):
     assert (refused.returncode, "not in the chain" in refused.stderr) == (1, True)
     assert "0 of 0 shown" in platform.command("accounting", "rejects").stdout
     assert "0 of 0 booked" in platform.command("accounting", "retry").stdout
+
+
+async def test_used_up_data_slows_the_line_by_coa_until_a_top_up_and_until_the_new_month(platform):
+    """80 and 100 % of a data cap: two messages, the slower speeds at the NAS that holds the session, and back again."""
+    async with platform.api() as api:
+        zone = ZoneInfo("America/Chicago")
+        now = datetime.now(zone) + await api.clock_offset()
+        month_end = (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
+        to_the_last_minutes = int((month_end - now) / timedelta(minutes=1)) - 8
+        await api.post("/api/sandbox/clock/advance", {"minutes": max(to_the_last_minutes, 0)})
+        mark = uuid.uuid4().hex[:6]
+        await api.post(
+            "/api/plans",
+            {
+                "plan_id": f"plan_capped_{mark}",
+                "name": "Capped",
+                "service_type": "fiber_internet",
+                "bandwidth_down_mbps": 200,
+                "bandwidth_up_mbps": 100,
+                "monthly_fee": 4999,
+                "data_limit_gb": 10,
+                "data_limit_policy": {"action": "throttle", "download_mbps": 2, "upload_mbps": 1},
+            },
+        )
+        customer = await api.post("/api/customers", {"name": "Ann", "email": f"ann.{mark}@alpha.com"})
+        service = await api.provision(
+            customer_id=customer["id"], plan_id=f"plan_capped_{mark}", service_config={}
+        )
+        name = f"capped.{mark}@alpha.com"
+        login = {"username": name, "password": "secure_pass_456", "customer_id": customer["id"]}
+        subscriber = await api.post("/api/subscribers", login | {"service_id": service["id"], "session_limit": 2})
+
+        async def told():
+            listed = await api.get("/api/notifications", limit=500)
+            return sorted(row["template"] for row in listed["notifications"] if mark in row["recipient"])
+
+        async def speeds():
+            return session.download_bps, session.upload_bps
+
+        async def reach(what, wanted, ask):
+            async def reached():
+                return await ask() == wanted
+
+            await until(what, reached, patience=15, about=await ask())
+
+        async with platform.nas(api) as nas:
+            dialed = await nas.dial(name, "secure_pass_456")
+            session = dialed.session
+            full, slow = (200_000_000, 100_000_000), (2_000_000, 1_000_000)
+            assert await speeds() == full
+
+            async def carry(gb):
+                session.carry(input_octets=gb << 28, output_octets=3 * gb << 28)
+                session.interim(copies=2)
+                await nas.drain()
+
+            await carry(8)
+            await reach("the first message", ["data_usage_80"], told)
+            assert await speeds() == full
+            await carry(2)
+            await reach("the slower speeds at the NAS", slow, speeds)
+            await reach("the second message", ["data_usage_100", "data_usage_80"], told)
+            (order,) = await until("the outcome", lambda: answered(api, subscriber["id"]))
+            assert (order["kind"], order["outcome"], order["reason"]) == ("coa", "ack", "data limit reached")
+
+            again = await nas.dial(name, "secure_pass_456", calling_station_id="02:00:00:00:00:02")
+            assert again.attributes["WISPr-Bandwidth-Max-Down"] == slow[0]
+            again.session.stop()
+
+            path = f"/api/data-caps/{service['id']}"
+            await api.post(f"{path}/top-ups", {"gb": 1, "grant": True})
+            await reach("the full speeds after the top-up", full, speeds)
+            await carry(1)
+            await reach("the slower speeds once more", slow, speeds)
+            assert (await api.get(path))["line"] == "throttled"
+
+            await api.post("/api/sandbox/clock/advance", {"minutes": 9})
+            await reach("the full speeds of the new month", full, speeds)
+            shown = await api.get(path)
+            assert (shown["used_gb"], shown["line"]) == (0, "full")
+            session.stop()
+            await nas.drain()

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from printed.fences import read_examples
+
 PAGE = Path(__file__).parents[3] / "docs" / "tutorials" / "first-customer.md"
 
 pytestmark = [pytest.mark.platform, pytest.mark.radius]
 
 
 def test_every_line_works_in_its_order(platform):
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = [one.code for one in read_examples(PAGE, "bash")]
     assert len(blocks) > 10
     done = subprocess.run(
         ["bash", "-euo", "pipefail"],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 from typing import Any, ClassVar, Dict, Protocol  # noqa: UP035 - the documented signatures say Dict
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -48,6 +48,7 @@ class Capability(str, Enum):
     FAULT = "fault"
     FAULT_STATUS = "fault_status"
     WEBHOOK = "webhook"
+    CHANGES = "changes"
 
 
 C = Capability
@@ -120,6 +121,7 @@ class FNOClient(Protocol):
     async def list_appointments(self, order_id: str) -> list[str]: ...
     async def book_appointment(self, order_id: str, slot: str) -> dict[str, Any]: ...
     async def get_fault_status(self, fault_id: str) -> dict[str, Any]: ...
+    async def list_changes(self) -> list[dict[str, Any]]: ...
     def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]: ...
     def supports(self, capability: Capability) -> bool: ...
     def describe(self) -> Description: ...
@@ -177,6 +179,10 @@ class DriverBase(ABC):
     async def get_fault_status(self, fault_id: str) -> dict[str, Any]:
         """`{"fault_id", "status"}` of a fault that was reported."""
         raise self.unsupported(C.FAULT_STATUS, fault_id)
+
+    async def list_changes(self) -> list[dict[str, Any]]:
+        """What changed at the operator since the last time this was asked, as `get_order_status` answers it."""
+        raise self.unsupported(C.CHANGES)
 
     def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Translate a call from the operator: `{"event_id", "fno_reference", "status", "occurred_at"}`."""
@@ -430,6 +436,11 @@ def require_rica(order_data: Mapping[str, Any], fno: str) -> None:
             fno=fno,
             hint="Take it out: operators are told that the customer is verified, never the number",
         )
+
+
+def segment(text: str) -> str:
+    """One piece of a path, whatever stands in it: a number with a slash or a `?` must not reach another resource."""
+    return quote(text, safe="") if text not in {".", ".."} else "%2E" * len(text)
 
 
 def require_fields(answer: Any, fields: tuple[str, ...], *, fno: str, what: str) -> dict[str, Any]:

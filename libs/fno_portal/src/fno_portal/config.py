@@ -15,6 +15,7 @@ SECRET_KEYS = ("api_key", "password", "totp_seed", "webhook_secret")
 _NUMBERS = {
     "rate": float, "period_s": float, "deadline_s": float, "order_deadline_s": float, "failures": int,
     "open_s": float, "auth_pause_s": float, "timeout": int, "selectors_version": int, "wait_s": float, "port": int,
+    "evidence_keep": int, "evidence_days": float,
 }  # fmt: skip
 _TEXTS = (
     "driver", "base_url", "portal_url", "username", "tag", "sender_id", "from_location", "reply_to",

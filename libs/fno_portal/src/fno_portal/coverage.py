@@ -13,19 +13,24 @@ from pydantic import ValidationError
 from fno_portal.errors import FNOError, FNOProtocolError
 from fno_portal.guard import GuardedClient
 from fno_portal.models import Address, CoverageAnswer, CoverageResult, CoverageState
+from fno_portal.redaction import redact_text
 
 
 class CoverageCache(Protocol):
-    """Remembers answers (never unknown ones), and the operators' keys of addresses."""
+    """Remembers answers, never unknown ones. The operators' keys of places are not here but in the OrderStore."""
 
     def get(self, fno: str, address: Address) -> CoverageResult | None:
         """An answer that is not too old."""
 
     def put(self, fno: str, address: Address, result: CoverageResult) -> None:
-        """Remember an answer and its address keys."""
+        """Remember an answer."""
 
-    def keys(self, fno: str, address: Address) -> dict[str, str]:
-        """The operator's own keys of the address; they outlive the answer."""
+
+class KeyKeeper(Protocol):
+    """Where the operators' own keys of places are kept; an OrderStore is one."""
+
+    async def keep_keys(self, fno: str, place: str, keys: Mapping[str, str]) -> None:
+        """See OrderStore."""
 
 
 class MemoryCoverageCache:
@@ -41,44 +46,44 @@ class MemoryCoverageCache:
         """Answers are good for `ttl_s`; at most `limit` are held, the oldest go first."""
         self._ttl, self._limit, self._clock = ttl_s, limit, clock
         self._answers: OrderedDict[tuple[str, str], tuple[float, CoverageResult]] = OrderedDict()
-        self._keys: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
 
     def get(self, fno: str, address: Address) -> CoverageResult | None:
         """See CoverageCache."""
-        kept = self._answers.get((fno, _normal(address)))
+        kept = self._answers.get((fno, place_of(address)))
         if kept is None or self._clock() - kept[0] >= self._ttl:
             return None
         return kept[1]
 
     def put(self, fno: str, address: Address, result: CoverageResult) -> None:
         """See CoverageCache."""
-        place = (fno, _normal(address))
+        place = (fno, place_of(address))
         self._answers[place] = (self._clock(), result)
         self._answers.move_to_end(place)
-        if result.address_keys:
-            self._keys[place] = dict(result.address_keys)
-        for held in (self._answers, self._keys):
-            while len(held) > self._limit:
-                held.popitem(last=False)
-
-    def keys(self, fno: str, address: Address) -> dict[str, str]:
-        """See CoverageCache."""
-        return dict(self._keys.get((fno, _normal(address)), {}))
+        while len(self._answers) > self._limit:
+            self._answers.popitem(last=False)
 
 
-def _normal(address: Address) -> str:
+def place_of(address: Address) -> str:
+    """One line that is the same for the same place: text without case, coordinates, keys; no identity number."""
     keys = ";".join(f"{key}={value}" for key, value in sorted(address.keys.items()))
-    return f"{str(address).casefold()}|{address.latitude}|{address.longitude}|{keys}"
+    text = redact_text(str(address)).casefold()
+    return f"{text}|{address.latitude}|{address.longitude}|{keys}"
 
 
 async def check_all(
-    clients: Mapping[str, GuardedClient], address: Address, cache: CoverageCache | None
+    clients: Mapping[str, GuardedClient],
+    address: Address,
+    cache: CoverageCache | None,
+    keeper: KeyKeeper | None = None,
 ) -> list[CoverageAnswer]:
     """Ask all at once; the slowest one within its deadline decides how long it takes. Order as in `clients`."""
-    return list(await asyncio.gather(*(check_one(client, address, cache) for client in clients.values())))
+    asked = (check_one(client, address, cache, keeper) for client in clients.values())
+    return list(await asyncio.gather(*asked))
 
 
-async def check_one(client: GuardedClient, address: Address, cache: CoverageCache | None) -> CoverageAnswer:
+async def check_one(
+    client: GuardedClient, address: Address, cache: CoverageCache | None, keeper: KeyKeeper | None = None
+) -> CoverageAnswer:
     """Ask one operator; failures are an answer of state unknown with the reason."""
     kept = cache.get(client.name, address) if cache else None
     if kept is not None:
@@ -93,6 +98,8 @@ async def check_one(client: GuardedClient, address: Address, cache: CoverageCach
         )
     if cache:
         cache.put(client.name, address, result)
+    if keeper and result.address_keys:
+        await keeper.keep_keys(client.name, place_of(address), result.address_keys)
     return _answer(result, cached=False, began=began)
 
 

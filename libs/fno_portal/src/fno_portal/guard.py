@@ -127,6 +127,10 @@ class GuardedClient:
             "get_fault_status", self.client.get_fault_status(fault_id), FNOFaultError, {"fault": fault_id}
         )
 
+    async def list_changes(self) -> list[dict[str, Any]]:
+        """See DriverBase."""
+        return await self._run("list_changes", self.client.list_changes(), FNOOrderError, {})
+
     def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]:
         """See DriverBase."""
         return self.client.read_webhook(payload)

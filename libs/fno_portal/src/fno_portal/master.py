@@ -13,7 +13,7 @@ from fno_portal.audit import AuditSink
 from fno_portal.base import Capability, FNOClient
 from fno_portal.channel import Channel
 from fno_portal.config import SecretsProvider, fill_secrets, limits_of, read_environment
-from fno_portal.coverage import CoverageCache, MemoryCoverageCache, check_all
+from fno_portal.coverage import CoverageCache, MemoryCoverageCache, check_all, place_of
 from fno_portal.errors import (
     FNOCoverageError,
     FNOError,
@@ -41,7 +41,7 @@ from fno_portal.orders.desk import OrderDesk, utc_now
 from fno_portal.orders.intake import invalid
 from fno_portal.orders.store import MemoryStore, OrderRecord, OrderStore
 from fno_portal.redaction import contains_id_number
-from fno_portal.registry import Workshop, build_client
+from fno_portal.registry import Workshop, build_client, with_browser
 from fno_portal.rica import RicaRegister
 from fno_portal.transitions import is_final
 from fno_portal.webhooks import read_signed
@@ -112,6 +112,8 @@ class FNOMasterPortal:
 
     def _initialize_clients(self, config: Dict[str, Any]) -> None:  # noqa: UP006
         """Initialize FNO clients based on configuration."""
+        if any(settings and settings.get("portal_url") for settings in config.values()):
+            self._workshop = with_browser(self._workshop)
         for key, settings in config.items():
             name = operator_name(key)
             if name == "mail" or not settings:
@@ -175,7 +177,7 @@ class FNOMasterPortal:
         """
         place = Address.of(address)
         names = [operator_name(one) for one in (self.clients if fnos is None else fnos)]
-        return await check_all({name: self.client(name) for name in names}, place, self.cache)
+        return await check_all({name: self.client(name) for name in names}, place, self.cache, self.store)
 
     async def create_order(self, fno: FNO | str, order_data: Dict[str, Any]) -> FNOOrder:  # noqa: UP006
         """Create order with specific FNO, once per `reference`.
@@ -187,7 +189,8 @@ class FNOMasterPortal:
         known = self.cache.get(client.name, place)
         if known is not None and await self.store.get(str(order_data.get("reference"))) is None:
             _check_offer(known, str(order_data.get("package") or ""), client.name)
-        keys = {**self.cache.keys(client.name, place), **(order_data.get("address_keys") or {})}
+        kept = await self.store.keys(client.name, place_of(place))
+        keys = {**kept, **place.keys, **(order_data.get("address_keys") or {})}
         return await self._desk.order(client, {**order_data, **({"address_keys": keys} if keys else {})})
 
     async def get_order(self, reference: str) -> FNOOrder:
@@ -221,6 +224,22 @@ class FNOMasterPortal:
             if one.order.fno_reference and not is_final(one.order.status)
         ]
         return await self._each(waiting, self.refresh_order)
+
+    async def poll_changes(self) -> dict[str, list[FNOOrder] | FNOError]:
+        """Read the feed of every operator that has one; by operator, the orders it told of, or why it was not read.
+
+        One call for all orders in the stead of one each. A feed tells its news once: poll_orders, now and then, finds
+        what was lost between the reading and the storing.
+        """
+        names = [operator_name(one) for one in self.clients if self.supports(one, Capability.CHANGES)]
+        read = await asyncio.gather(*(self._changes_of(name) for name in names))
+        return dict(zip(names, read, strict=True))
+
+    async def _changes_of(self, name: str) -> list[FNOOrder] | FNOError:
+        try:
+            return await self._desk.take_changes(self.client(name))
+        except FNOError as error:
+            return error
 
     async def settle_order(self, reference: str) -> FNOOrder:
         """Find out about an order whose outcome is unknown; see OrderDesk.settle."""
@@ -383,8 +402,9 @@ def _with_secrets(config: Mapping[str, Any], secrets: SecretsProvider | None) ->
 
 
 def _place(order_data: Mapping[str, Any], fno: str) -> Address:
+    given = order_data.get("new_address") or order_data.get("address") or ""
     try:
-        return Address(str(order_data.get("new_address") or order_data.get("address") or ""))
+        return Address.of(given if isinstance(given, str) else str(given))
     except FNOValidationError as error:
         raise FNOValidationError(error.message, fno=fno, hint=error.hint) from None
 

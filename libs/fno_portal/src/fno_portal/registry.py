@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ DRIVERS: dict[str, type[FNOClientBase]] = {
     "evotel": AExClient,
     "tmf": TMFClient,
 }
-_PORTAL_KEYS = ("totp_seed", "selectors_version", "wait_s")
+_PORTAL_KEYS = ("totp_seed", "selectors_version", "wait_s", "evidence_keep", "evidence_days")
 _PATH_KEYS = ("state_dir", "evidence_dir", "selectors_dir")
 _OPENSERVE_KEYS = ("tag", "sender_id", "from_location", "reply_to")
 
@@ -47,6 +47,17 @@ class Workshop:
     browser: SharedBrowser | None = None
     headless: bool = True
     human: HumanHook | None = None
+
+
+def with_browser(workshop: Workshop) -> Workshop:
+    """The workshop with one browser for all portals, where Playwright is installed; nothing is started."""
+    if workshop.browser is not None:
+        return workshop
+    try:
+        from fno_portal.portal.browser import SharedBrowser  # noqa: PLC0415 - the extra may be missing
+    except ImportError:
+        return workshop
+    return replace(workshop, browser=SharedBrowser(headless=workshop.headless))
 
 
 def build_client(name: str, settings: Mapping[str, Any], channel: Channel, workshop: Workshop) -> FNOClient:

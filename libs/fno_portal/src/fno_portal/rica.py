@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from stdnum.exceptions import ValidationError
+from pydantic import ValidationError
+from stdnum.exceptions import ValidationError as NumberError
 from stdnum.za import idnr
 
 from fno_portal.errors import FNORicaError, FNOValidationError
 from fno_portal.models import OrderRequest, RicaVerification
+from fno_portal.orders.intake import invalid
 
 _CLOCK_SKEW = timedelta(minutes=5)
 
@@ -31,7 +33,7 @@ def check_id_number(number: str) -> None:
     """
     try:
         idnr.validate(number)
-    except ValidationError as error:
+    except NumberError as error:
         raise FNOValidationError(
             f"the identity number is not valid ({type(error).__name__})",
             hint="Read it again from the document",
@@ -64,13 +66,16 @@ def verify_identity(
     names = tuple(documents)
     if not names or not evidence:
         raise FNOValidationError("documents and evidence are missing", hint="Say which documents were seen")
-    return RicaVerification(
-        verified_by=verified_by,
-        verified_at=verified_at or datetime.now(UTC),
-        method=method,
-        documents=names,
-        evidence_hash=f"sha256:{hashlib.sha256(evidence).hexdigest()}",
-    )
+    try:
+        return RicaVerification(
+            verified_by=verified_by,
+            verified_at=verified_at or datetime.now(UTC),
+            method=method,
+            documents=names,
+            evidence_hash=f"sha256:{hashlib.sha256(evidence).hexdigest()}",
+        )
+    except ValidationError as error:
+        raise invalid(error, None, "the verification") from None
 
 
 async def require_verified(

@@ -9,16 +9,22 @@ from enum import StrEnum
 
 class ActorKind(StrEnum):
     USER = "user"
+    SERVICE = "service"
     SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who is written into the audit log. A system actor is named by what it does ("dunning", "ingester")."""
+    """Who is written into the audit log. A system actor is named by what it does ("dunning", "ingester").
+
+    `session_id` and `service_token_id` are what the request was let in by: a transaction begins only while it is good.
+    """
 
     kind: ActorKind
     name: str
     user_id: int | None = None
+    session_id: int | None = None
+    service_token_id: int | None = None
 
 
 def system(name: str) -> Actor:

@@ -15,7 +15,7 @@ from sqlalchemy import Table
 
 from demarc.kernel.clock import real_now
 from demarc.kernel.context import Actor, TenantContext
-from demarc.kernel.errors import Conflict, DemarcError, Forbidden, NotFound, Unavailable
+from demarc.kernel.errors import Conflict, DemarcError, Forbidden, NotFound, Unauthenticated, Unavailable
 from demarc.kernel.sql import Query, insert_query, update_query
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ DATABASE_AWAY = (
 )
 _AWAY_MESSAGE = "the database does not answer; nothing was changed, try again"
 
-_BEGIN_TENANT = "SELECT * FROM begin_tenant($1, $2)"
+_BEGIN_TENANT = "SELECT * FROM begin_tenant($1, $2, $3, $4)"
 
 
 async def prepare_connection(connection: asyncpg.Connection[Any]) -> None:
@@ -160,6 +160,7 @@ class Database:
 
         Raises:
             Forbidden: the tenant does not exist or is closed, or the user is no longer active.
+            Unauthenticated: the actor's session has ended, or its service token was revoked.
             Unavailable: the database does not answer; nothing was changed.
         """
         async with self._answering(), self._pool.acquire(timeout=5) as connection:
@@ -198,7 +199,11 @@ class Database:
 
 
 async def _bind_tenant(connection: Connection, tenant_id: int, actor: Actor) -> TenantContext:
-    row = await connection.fetchrow(_BEGIN_TENANT, tenant_id, actor.user_id)
-    if row is None:
-        raise Forbidden("the tenant is closed or the user is no longer active")
-    return TenantContext(**row)
+    row = await connection.fetchrow(
+        _BEGIN_TENANT, tenant_id, actor.user_id, actor.session_id, actor.service_token_id
+    )
+    if row is not None:
+        return TenantContext(**row)
+    if await connection.fetchrow(_BEGIN_TENANT, tenant_id, actor.user_id, None, None) is not None:
+        raise Unauthenticated("this session has ended or its token was revoked; log in again")
+    raise Forbidden("the tenant is closed or the user is no longer active")

@@ -60,6 +60,12 @@ class Conflict(DemarcError):
     code = "CONFLICT"
 
 
+class TooLarge(DemarcError):
+    """The request's body is larger than anything that is documented."""
+
+    code = "BODY_TOO_LARGE"
+
+
 class LimitExceeded(DemarcError):
     code = "RATE_LIMITED"
 

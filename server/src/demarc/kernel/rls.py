@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Table
 
-from demarc.kernel.schema import APPEND_ONLY, EXEMPTION, ROLE_POLICIES, TENANT_SCOPED
+from demarc.kernel.schema import APPEND_ONLY, EXEMPTION, ROLE_POLICIES, TENANT_SCOPED, VISIBLE_WHEN
 
 APP_ROLE = "demarc_app"
 AAA_ROLE = "demarc_aaa"
@@ -16,6 +16,8 @@ LOGIN_ROLES = (APP_ROLE, AAA_ROLE, INGEST_ROLE)
 ROLES = (*LOGIN_ROLES, DIRECTORY_ROLE)
 
 BOUND_TENANT = "nullif(current_setting('app.tenant', true), '')::int"
+BOUND_RESELLER = "nullif(current_setting('app.reseller', true), '')::bigint"
+"""The reseller whose transaction it is; null for everybody else."""
 
 
 def isolate(table: Table) -> Iterator[str]:
@@ -28,6 +30,12 @@ def isolate(table: Table) -> Iterator[str]:
             f"CREATE POLICY tenant ON {table.name} TO {APP_ROLE} "
             f"USING ({column} = {BOUND_TENANT}) WITH CHECK ({column} = {BOUND_TENANT})"
         )
+        narrower = table.info.get(VISIBLE_WHEN)
+        if narrower:
+            yield (
+                f"CREATE POLICY narrower ON {table.name} AS RESTRICTIVE TO {APP_ROLE} "
+                f"USING ({narrower}) WITH CHECK ({narrower})"
+            )
         privileges = "SELECT, INSERT" if table.info.get(APPEND_ONLY) else "SELECT, INSERT, UPDATE, DELETE"
         yield f"GRANT {privileges} ON {table.name} TO {APP_ROLE}"
         for role, granted in table.info.get(ROLE_POLICIES, {}).items():

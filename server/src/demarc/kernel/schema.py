@@ -43,6 +43,9 @@ APPEND_ONLY = "append_only"
 ROLE_POLICIES = "role_policies"
 """Key in `Table.info`: roles besides the app role that see rows of every tenant, with the privileges they get."""
 
+VISIBLE_WHEN = "visible_when"
+"""Key in `Table.info`: a further condition (SQL) that rows have to meet for the app role, beside the tenant's."""
+
 
 def at(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[object]:
     """A point in time, UTC; the name ends in `_at`."""
@@ -57,6 +60,7 @@ def tenant_table(
     key: str = "bigint",
     role_policies: dict[str, str] | None = None,
     append_only: bool = False,
+    visible_when: str | None = None,
     **options: Any,
 ) -> Table:
     """Declare a tenant's table with primary key `(tenant_id, id)`.
@@ -67,10 +71,16 @@ def tenant_table(
         key: `bigint` (identity from 1000; lower ids belong to the sandbox), `uuid` (made by the caller), or
             `none` (the caller declares its own primary key, which starts with tenant_id).
         append_only: the app role may never change or delete a row.
+        visible_when: a further condition (SQL) for the app role to see or write a row.
         role_policies: role -> privileges ("SELECT, INSERT") for roles that work across tenants.
         **options: passed to `Table`.
     """
-    info: dict[str, Any] = {TENANT_SCOPED: True, APPEND_ONLY: append_only, ROLE_POLICIES: role_policies or {}}
+    info: dict[str, Any] = {
+        TENANT_SCOPED: True,
+        APPEND_ONLY: append_only,
+        ROLE_POLICIES: role_policies or {},
+        VISIBLE_WHEN: visible_when,
+    }
     tenant: list[SchemaItem] = [
         Column("tenant_id", Integer, nullable=False),
         ForeignKeyConstraint(["tenant_id"], ["tenant.id"]),

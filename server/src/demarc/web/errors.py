@@ -19,6 +19,7 @@ from demarc.kernel.errors import (
     Malformed,
     Misconfigured,
     NotFound,
+    TooLarge,
     Unauthenticated,
     Unavailable,
 )
@@ -32,6 +33,7 @@ STATUS: dict[type[DemarcError], int] = {
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
+    TooLarge: 413,
     Invalid: 422,
     LimitExceeded: 429,
     Misconfigured: 500,

@@ -5,6 +5,7 @@ Real time, never a tenant's clock. A process counts for itself: with several beh
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from starlette.requests import Request
@@ -67,13 +68,13 @@ class RequestLimits:
         self._requests = MinuteWindow(settings.staff_requests_per_minute)
         self._log_ins = MinuteWindow(LOG_INS_PER_MINUTE)
 
-    def take(self, request: Request, user_id: int) -> None:
-        """Count one request of a user; its answer will say how many are left.
+    def take(self, request: Request, who: Hashable) -> None:
+        """Count one request of a user or a service token; its answer will say how many are left.
 
         Raises:
             LimitExceeded: the user's requests of this minute are used up.
         """
-        is_within, request.scope["state"]["rate"] = self._requests.take(user_id)
+        is_within, request.scope["state"]["rate"] = self._requests.take(who)
         if not is_within:
             raise LimitExceeded(
                 "too many requests in this minute; wait as long as Retry-After says",

@@ -40,6 +40,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 FastHandler = Callable[[Request, Tx], Coroutine[Any, Any, Response | None]]
 """Answers a hot route without FastAPI; None: it cannot, and the documented endpoint answers or explains why not."""
 
+Preparation = Callable[[Request], Coroutine[Any, Any, None]]
+"""What has to ask the network before the transaction is opened; it leaves what it found in `request.state`."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoutePolicy:
@@ -48,6 +51,7 @@ class RoutePolicy:
     permission: str
     shown_once: tuple[str, ...] = ()
     fast: FastHandler | None = None
+    prepare: Preparation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +116,10 @@ class TransactionRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             principal = authenticate(request)
-            limits_of(request).take(request, principal.user_id)
+            limits_of(request).take(request, principal.counted_as)
             principal.require(policy.permission)
+            if policy.prepare is not None:
+                await policy.prepare(request)
             key = request.headers.get("idempotency-key") if request.method == "POST" else None
             if key is not None:
                 return await _run_once(request, principal, policy, endpoint, key)
@@ -211,6 +217,7 @@ _PROBLEMS = {
     403: "not allowed, or another tenant",
     404: "no such row for this tenant",
     409: "duplicate, or not possible in the present state",
+    413: "the body is larger than any that is documented",
     422: "a value is not acceptable",
     429: "too many requests in this minute",
     503: "the database does not answer",
@@ -220,6 +227,10 @@ _PROBLEMS = {
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The documented error answers of a route."""
     return {status: {"model": ErrorEnvelope, "description": _PROBLEMS[status]} for status in sorted(statuses)}
+
+
+def _of_body(method: str) -> tuple[int, ...]:
+    return () if method in _WITHOUT_BODY else (413,)
 
 
 _SUCCESSES = {
@@ -252,6 +263,7 @@ class ApiRouter(APIRouter):
         problem: tuple[int, ...] = (),
         shown_once: tuple[str, ...] = (),
         fast: FastHandler | None = None,
+        prepare: Preparation | None = None,
         **options: Any,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register an endpoint.
@@ -262,21 +274,22 @@ class ApiRouter(APIRouter):
             permission: what the caller's role has to hold.
             status: of the ordinary answer.
             also: other success statuses that the endpoint may set (200: what was there already).
-            problem: documented error statuses beside 400, 401, 403, 422, 429 and 503.
+            problem: documented error statuses beside 400, 401, 403, 422, 429 and 503, and 413 where there is a body.
             shown_once: fields of the answer that are never stored for a replay.
             fast: asked first; for routes that have to be fast, and mean the same as the endpoint.
+            prepare: run before the transaction is opened, once the caller may.
             **options: passed to FastAPI.
         """
 
         def register(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-            setattr(endpoint, "__route_policy__", RoutePolicy(permission, shown_once, fast))  # noqa: B010 - read by TransactionRoute
+            setattr(endpoint, "__route_policy__", RoutePolicy(permission, shown_once, fast, prepare))  # noqa: B010 - read by TransactionRoute
             self.add_api_route(
                 path,
                 endpoint,
                 methods=[method],
                 status_code=status,
                 responses=successes(endpoint, options.get("response_model"), *also)
-                | problems(400, 401, 403, 422, 429, 503, *problem),
+                | problems(400, 401, 403, 422, 429, 503, *_of_body(method), *problem),
                 openapi_extra={"x-permission": permission, **options.pop("openapi_extra", {})},
                 **options,
             )

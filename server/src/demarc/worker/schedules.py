@@ -40,9 +40,8 @@ async def seal_audit(work: Work, _: Nothing) -> None:
 
 @job("schedule.enforce_access", Nothing, attempts=2)
 async def enforce(work: Work, _: Nothing) -> None:
-    """Cut one tenant's sessions that should not be live."""
-    async with work.begin() as tx:
-        await enforce_tenant(tx)
+    """Cut one tenant's sessions that should not be live; end throttles whose time is over."""
+    await enforce_tenant(work)
 
 
 EVERY_MINUTE: tuple[Job[Nothing], ...] = (sweep, seal_audit)

@@ -1,26 +1,46 @@
-"""Sessions that should not be live are cut: at once after the packets that show them, and by a sweep for the rest."""
+"""Sessions that should not be live are cut, used-up data has its consequences: at once, and by a sweep for the rest."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from demarc.kernel.context import system
 from demarc.kernel.db import Database, Tx
 from demarc.kernel.errors import Conflict, Forbidden, Unavailable
+from demarc.kernel.jobs import Work
 from demarc.kernel.logs import logger
-from demarc.modules.access.service import enforce_access, forget_deleted_logins
+from demarc.modules.access.service import enforce_access, forget_deleted_logins, lapse_policies
+from demarc.workflows.data_caps import act_on_crossing
 from demarc.workflows.metering.ingester import Committed
 
 _LOG = logger(__name__)
 _ACTOR = system("access enforcement")
 
 
-async def enforce_tenant(tx: Tx) -> int:
-    """The sweep over one tenant: session limits, refused log-ins, deleted subscribers; how many sessions it cut."""
-    cut = await enforce_access(tx)
-    await forget_deleted_logins(tx)
+async def enforce_tenant(work: Work) -> int:
+    """The sweep over one tenant: policies whose time is over, used-up data, session limits, refused log-ins, deleted subscribers.
+
+    How many sessions it cut.
+    """
+    async with work.begin() as tx:
+        await lapse_policies(tx)
+    cut = await _enforce(work.begin)
+    async with work.begin() as tx:
+        await forget_deleted_logins(tx)
     return cut
+
+
+async def _enforce(
+    begin: Callable[[], AbstractAsyncContextManager[Tx]], subscriber_ids: Sequence[int] | None = None
+) -> int:
+    """Used-up data first, each in a transaction of its own; in the usual one there is none."""
+    while True:
+        async with begin() as tx:
+            if not await act_on_crossing(tx):
+                return await enforce_access(tx, subscriber_ids)
 
 
 class PromptEnforcer:
@@ -54,7 +74,6 @@ class PromptEnforcer:
 
     async def _enforce(self, tenant_id: int, subscriber_ids: list[int]) -> None:
         try:
-            async with self._database.begin(tenant_id, _ACTOR) as tx:
-                await enforce_access(tx, subscriber_ids)
+            await _enforce(lambda: self._database.begin(tenant_id, _ACTOR), subscriber_ids)
         except (Unavailable, Conflict, Forbidden) as error:
             _LOG.warning("left to the sweep", tenant_id=tenant_id, reason=error.message)

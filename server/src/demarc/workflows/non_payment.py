@@ -1,4 +1,4 @@
-"""What the passing of time does to those who do not pay, and to services whose time is over."""
+"""What the passing of time does: to those who do not pay, and to services that have a date to start, resume or end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ from demarc.modules.dunning.service import (
     run_due_step,
     start_execution_for,
 )
-from demarc.modules.services.queries import list_services_due_to_end
-from demarc.modules.services.service import end_service_due
+from demarc.modules.services.queries import (
+    list_locks_due_to_lift,
+    list_plan_changes_due,
+    list_services_due_to_end,
+    list_services_due_to_start,
+)
+from demarc.modules.services.service import (
+    carry_out_plan_change,
+    end_service_due,
+    lift_lock_due,
+    start_service_due,
+)
 
 _LOG = logger(__name__)
 
@@ -32,6 +42,9 @@ class Swept:
     started: int
     steps: int
     terminated: int
+    activated: int = 0
+    resumed: int = 0
+    plans_changed: int = 0
 
 
 async def sweep_tenant(work: Work) -> Swept:
@@ -48,6 +61,9 @@ async def sweep_tenant(work: Work) -> Swept:
         started=await _each(work, list_invoices_to_collect, start_execution_for),
         steps=await _run_steps(work),
         terminated=await _each(work, list_services_due_to_end, end_service_due),
+        activated=await _each(work, list_services_due_to_start, start_service_due),
+        resumed=await _each(work, list_locks_due_to_lift, lift_lock_due),
+        plans_changed=await _each(work, list_plan_changes_due, carry_out_plan_change),
     )
 
 

@@ -11,6 +11,7 @@ from demarc.kernel.errors import invalid
 from demarc.kernel.jobs import Work, defer, job
 from demarc.modules.access.service import project_clock
 from demarc.modules.tenants.service import move_clock
+from demarc.workflows.access_enforcement import enforce_tenant
 from demarc.workflows.non_payment import sweep_tenant
 
 FURTHEST = timedelta(days=36_525)
@@ -27,6 +28,7 @@ class SweepSandbox(msgspec.Struct, frozen=True):
 async def sweep_sandbox(work: Work, _payload: SweepSandbox) -> None:
     """What is due after the clock has moved."""
     await sweep_tenant(work)
+    await enforce_tenant(work)
 
 
 async def advance_clock(tx: Tx, by: timedelta) -> datetime:

@@ -1,15 +1,18 @@
 """Automation Exchange (AEx): the platform behind Evotel, Net Nine Nine, Open Fibre and Ripple.
 
 Public: bearer token; `GET /locations?address=`, `POST /locations/proximity-search`, `GET /details`, `POST /customers`,
-`POST /services {customer_id, product_id, premise_id}` -> 201 + Location, `GET|PUT /services`, `GET /services/snapshot`.
+`POST /services {customer_id, product_id, premise_id}` -> 201 + Location, `GET|PUT /services`, `GET /services/snapshot`
+(what changed since it was last asked for; one call in ten minutes).
 Tickets are not in the public part: faults go to `POST /tickets`, which is assumed.
 """
 
 from __future__ import annotations
 
+import time
+from math import asin, cos, radians, sin, sqrt
 from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 
-from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica
+from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica, segment
 from fno_portal.errors import (
     FNOAmbiguousAddressError,
     FNOCoverageError,
@@ -17,10 +20,14 @@ from fno_portal.errors import (
     FNOOrderError,
     FNOPackageError,
     FNOProtocolError,
+    FNORateLimitError,
 )
 from fno_portal.models import Address
 
 _PAGE_SIZE, _MOST_PAGES = 50, 100
+_NEAR_PAGE_SIZE, _SAME_PLACE_M = 10, 100
+SNAPSHOT_EVERY_S = 600
+_EARTH_M = 6_371_000
 STATES: dict[str, str] = {
     "new": "submitted",
     "pending": "submitted",
@@ -44,8 +51,9 @@ class AExClient(FNOClientBase):
     assumed: ClassVar[bool] = False
     source: ClassVar[str] = "AEx's public API description; tickets and the reference field are assumed"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {C.COVERAGE, C.ORDER, C.ORDER_STATUS, C.FIND_ORDER, C.CANCEL, C.FAULT, C.FAULT_STATUS}
+        {C.COVERAGE, C.ORDER, C.ORDER_STATUS, C.FIND_ORDER, C.CANCEL, C.FAULT, C.FAULT_STATUS, C.CHANGES}
     )
+    _next_snapshot: float = 0
 
     async def check_coverage(self, address: str) -> Dict[str, Any]:  # noqa: UP006
         """Locate the premise, then read what is available there."""
@@ -75,14 +83,41 @@ class AExClient(FNOClientBase):
                 )
             if found or place.latitude is None:
                 return found[0] if found else None
-        answer = await self.exchange(
-            "post",
-            "/locations/proximity-search",
-            json={"latitude": place.latitude, "longitude": place.longitude, "page": 1},
-            failure=FNOCoverageError,
+        return self._nearest(place, await self._within_500_m(place))
+
+    async def _within_500_m(self, place: Address) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for page in range(1, _MOST_PAGES + 1):
+            answer = await self.exchange(
+                "post",
+                "/locations/proximity-search",
+                json={"latitude": place.latitude, "longitude": place.longitude, "page": page},
+                failure=FNOCoverageError,
+            )
+            items = self._items(answer)
+            found += items
+            if len(items) < _NEAR_PAGE_SIZE:
+                return found
+        raise FNOProtocolError(
+            f"the search by coordinates has no end after {_MOST_PAGES} pages",
+            fno=self.name,
+            hint="Ask by address",
         )
-        near = self._items(answer)
-        return near[0] if near else None
+
+    def _nearest(self, place: Address, near: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The premise at the point. A neighbour is not it: its coverage would be taken for the customer's."""
+        known = [(_distance_m(place, one), one) for one in near if one.get("latitude") is not None]
+        if not known:
+            return None
+        distance, closest = min(known, key=lambda one: one[0])
+        if distance > _SAME_PLACE_M:
+            raise FNOAmbiguousAddressError(
+                f"no premise is at that point, the nearest is {distance:.0f} m away",
+                fno=self.name,
+                hint="Choose one of the candidates and ask with its keys",
+                candidates=[_candidate(one) for _, one in sorted(known, key=lambda one: one[0])],
+            )
+        return closest
 
     def _items(self, answer: Any) -> list[dict[str, Any]]:
         items = answer.get("items") if isinstance(answer, dict) else answer
@@ -144,7 +179,9 @@ class AExClient(FNOClientBase):
 
     async def get_order_status(self, order_id: str) -> Dict[str, Any]:  # noqa: UP006
         """Read `/services/{id}`."""
-        return self._order(await self.exchange("get", f"/services/{order_id}", failure=FNOOrderError))
+        return self._order(
+            await self.exchange("get", f"/services/{segment(order_id)}", failure=FNOOrderError)
+        )
 
     async def find_order(self, reference: str) -> dict[str, Any] | None:
         """Read `/services?reference=` page by page: a server that ignores the filter answers with everybody's services.
@@ -167,11 +204,35 @@ class AExClient(FNOClientBase):
             hint="Ask the operator for the order",
         )
 
+    async def list_changes(self) -> list[dict[str, Any]]:
+        """Read `/services/snapshot`. States that are not known are left out and noted; polling the order tells them.
+
+        Raises:
+            FNORateLimitError: ten minutes have not passed; nothing was sent.
+        """
+        wait_s = self._next_snapshot - time.monotonic()
+        if wait_s > 0:
+            raise FNORateLimitError(
+                "the feed of changes may be read once in ten minutes",
+                fno=self.name,
+                hint=f"Read it again in {wait_s:.0f} s",
+                sent=False,
+            )
+        items = self._items(await self.exchange("get", "/services/snapshot", failure=FNOOrderError))
+        self._next_snapshot = time.monotonic() + SNAPSHOT_EVERY_S
+        changes = []
+        for one in items:
+            try:
+                changes.append({**self._order(one), "occurred_at": one.get("changed_at")})
+            except FNOProtocolError as error:
+                self.channel.note("GET /services/snapshot", error.code, 0, {"problem": error.message})
+        return changes
+
     async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
         """`PUT /services/{id}` with the wish to cancel."""
         answer = await self.exchange(
             "put",
-            f"/services/{order_id}",
+            f"/services/{segment(order_id)}",
             json={"status": "cancelling", "reason": reason},
             failure=FNOOrderError,
         )
@@ -186,7 +247,7 @@ class AExClient(FNOClientBase):
 
     async def get_fault_status(self, fault_id: str) -> dict[str, Any]:
         """Read `/tickets/{id}` (assumed)."""
-        answer = await self.exchange("get", f"/tickets/{fault_id}", failure=FNOFaultError)
+        answer = await self.exchange("get", f"/tickets/{segment(fault_id)}", failure=FNOFaultError)
         return {"fault_id": fault_id, "status": str(answer.get("status", "open"))}
 
     def _order(self, service: Any) -> dict[str, Any]:
@@ -204,6 +265,16 @@ class AExClient(FNOClientBase):
             "scheduled_date": fields.get("scheduled_date"),
             "completed_date": fields.get("activated_date"),
         }
+
+
+def _distance_m(place: Address, location: dict[str, Any]) -> float:
+    """Metres on the sphere, good to 0.5 % (haversine)."""
+    assert place.latitude is not None
+    assert place.longitude is not None
+    here, there = radians(place.latitude), radians(float(location["latitude"]))
+    east = radians(float(location["longitude"]) - place.longitude)
+    half = sin((there - here) / 2) ** 2 + cos(here) * cos(there) * sin(east / 2) ** 2
+    return 2 * _EARTH_M * asin(sqrt(half))
 
 
 def _candidate(location: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 
-from fno_portal.base import Capability, FNOClientBase, require_fields, require_rica
+from fno_portal.base import Capability, FNOClientBase, require_fields, require_rica, segment
 from fno_portal.errors import (
     FNOAmbiguousAddressError,
     FNOCoverageError,
@@ -22,7 +22,7 @@ from fno_portal.models import Address
 class DocumentClient(FNOClientBase):
     """`/coverage/check`, `/orders`, `/orders/{id}`, `/faults`, with a bearer token."""
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability) - {Capability.CHANGES}
     source: ClassVar[str] = "the paths of the FNO integration guide; bodies beyond it are assumed"
 
     async def check_coverage(self, address: str) -> Dict[str, Any]:  # noqa: UP006
@@ -46,7 +46,7 @@ class DocumentClient(FNOClientBase):
 
     async def get_order_status(self, order_id: str) -> Dict[str, Any]:  # noqa: UP006
         """Read `/orders/{id}`."""
-        answer = await self.exchange("get", f"/orders/{order_id}", failure=FNOOrderError)
+        answer = await self.exchange("get", f"/orders/{segment(order_id)}", failure=FNOOrderError)
         return read_order(answer, self.name, "GET /orders/{id}")
 
     async def submit_fault(self, fault_data: Dict[str, Any]) -> Dict[str, Any]:  # noqa: UP006
@@ -65,25 +65,27 @@ class DocumentClient(FNOClientBase):
     async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
         """Post to `/orders/{id}/cancel`."""
         answer = await self.exchange(
-            "post", f"/orders/{order_id}/cancel", json={"reason": reason}, failure=FNOOrderError
+            "post", f"/orders/{segment(order_id)}/cancel", json={"reason": reason}, failure=FNOOrderError
         )
         return require_fields(answer, ("cancellation",), fno=self.name, what="the cancellation")
 
     async def list_appointments(self, order_id: str) -> list[str]:
         """Read `/orders/{id}/appointments`."""
-        answer = await self.exchange("get", f"/orders/{order_id}/appointments", failure=FNOOrderError)
+        answer = await self.exchange(
+            "get", f"/orders/{segment(order_id)}/appointments", failure=FNOOrderError
+        )
         return [str(slot) for slot in answer.get("slots", [])]
 
     async def book_appointment(self, order_id: str, slot: str) -> dict[str, Any]:
         """Post to `/orders/{id}/appointments`."""
         answer = await self.exchange(
-            "post", f"/orders/{order_id}/appointments", json={"slot": slot}, failure=FNOOrderError
+            "post", f"/orders/{segment(order_id)}/appointments", json={"slot": slot}, failure=FNOOrderError
         )
         return read_order(answer, self.name, "the appointment")
 
     async def get_fault_status(self, fault_id: str) -> dict[str, Any]:
         """Read `/faults/{id}`."""
-        answer = await self.exchange("get", f"/faults/{fault_id}", failure=FNOFaultError)
+        answer = await self.exchange("get", f"/faults/{segment(fault_id)}", failure=FNOFaultError)
         return require_fields(answer, ("fault_id", "status"), fno=self.name, what="the fault")
 
     def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica
+from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica, segment
 from fno_portal.channel import Channel
 from fno_portal.errors import (
     FNOCoverageError,
@@ -153,7 +153,9 @@ class OpenserveClient(FNOClientBase):
 
     async def get_order_status(self, order_id: str) -> Dict[str, Any]:  # noqa: UP006
         """Read `getproductorder/{id}`."""
-        return self._order(await self._call("get", f"getproductorder/{order_id}", failure=FNOOrderError))
+        return self._order(
+            await self._call("get", f"getproductorder/{segment(order_id)}", failure=FNOOrderError)
+        )
 
     async def find_order(self, reference: str) -> dict[str, Any] | None:
         """Read `getproductorder?externalId=` (assumed)."""
@@ -179,7 +181,7 @@ class OpenserveClient(FNOClientBase):
 
     async def get_fault_status(self, fault_id: str) -> dict[str, Any]:
         """Read a trouble ticket (assumed)."""
-        answer = await self._call("get", f"troubleticket/{fault_id}", failure=FNOFaultError)
+        answer = await self._call("get", f"troubleticket/{segment(fault_id)}", failure=FNOFaultError)
         return {"fault_id": fault_id, "status": str(answer.get("status", "open"))}
 
     def _order(self, answer: Any) -> dict[str, Any]:

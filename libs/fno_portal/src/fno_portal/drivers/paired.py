@@ -79,6 +79,10 @@ class PairedClient(DriverBase):
         """See DriverBase."""
         return await self._for(C.FAULT_STATUS).get_fault_status(fault_id)
 
+    async def list_changes(self) -> list[dict[str, Any]]:
+        """See DriverBase."""
+        return await self._for(C.CHANGES).list_changes()
+
     def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]:
         """See DriverBase."""
         return self._for(C.WEBHOOK).read_webhook(payload)

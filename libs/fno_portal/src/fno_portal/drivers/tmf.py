@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 
-from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica
+from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica, segment
 from fno_portal.errors import (
     FNOAmbiguousAddressError,
     FNOCoverageError,
@@ -106,7 +106,7 @@ class TMFClient(FNOClientBase):
     async def get_order_status(self, order_id: str) -> Dict[str, Any]:  # noqa: UP006
         """Read a service order."""
         return self._order(
-            await self.exchange("get", f"{ORDERING}/serviceOrder/{order_id}", failure=FNOOrderError)
+            await self.exchange("get", f"{ORDERING}/serviceOrder/{segment(order_id)}", failure=FNOOrderError)
         )
 
     async def find_order(self, reference: str) -> dict[str, Any] | None:
@@ -143,7 +143,9 @@ class TMFClient(FNOClientBase):
 
     async def get_fault_status(self, fault_id: str) -> dict[str, Any]:
         """Read a trouble ticket."""
-        answer = await self.exchange("get", f"{TICKETS}/troubleTicket/{fault_id}", failure=FNOFaultError)
+        answer = await self.exchange(
+            "get", f"{TICKETS}/troubleTicket/{segment(fault_id)}", failure=FNOFaultError
+        )
         return {"fault_id": fault_id, "status": str(answer.get("status"))}
 
     def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]:

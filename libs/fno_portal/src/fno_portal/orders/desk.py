@@ -212,8 +212,25 @@ class OrderDesk:
         """
         record = await self.present(reference)
         number = self.number_of(record)
-        answer = await client.get_order_status(number)
-        status, day = _status(answer, client.name), answer.get("scheduled_date")
+        return await self._told(record, await client.get_order_status(number))
+
+    async def take_changes(self, client: FNOClient) -> list[FNOOrder]:
+        """Read the operator's feed of changes; answers the orders of ours that it told of. Others' are left alone.
+
+        Raises:
+            FNOUnsupportedError: the operator has no feed. FNORateLimitError: it may not be read yet.
+        """
+        orders = []
+        for change in await client.list_changes():
+            record = await self.store.find(client.name, str(change["fno_reference"]))
+            if record is not None:
+                orders.append(await self._told(record, change))
+        return orders
+
+    async def _told(self, record: OrderRecord, answer: dict[str, Any]) -> FNOOrder:
+        """Log what a poll or a feed says of an order, where it is new."""
+        reference = record.order.id
+        status, day = _status(answer, record.order.fno), answer.get("scheduled_date")
         if status is record.order.status and (day is None or day == record.order.scheduled_date):
             return record.order
         event = self._event(
@@ -223,8 +240,8 @@ class OrderDesk:
             f"poll:{reference}:{record.version}:{status.value}:{day}",
             status=status,
             scheduled_date=day,
+            occurred_at=_time(answer.get("occurred_at")),
             evidence=answer,
-            completed_date=answer.get("completed_date"),
         )
         return await self.apply(event, completed_date=answer.get("completed_date"))
 
@@ -385,10 +402,13 @@ class OrderDesk:
             evidence=answer,
             scheduled_date=order.scheduled_date,
         ).model_copy(update={"applied": True})
-        if not await self.store.save(replace(record, order=order), event):
-            # Another process settled it at the same time: what it stored holds.
-            return (await self.present(order.id)).order
-        return order
+        try:
+            kept = await self.store.save(replace(record, order=order), event)
+        except FNODuplicateError as error:
+            await self._mark(record, Outcome.UNKNOWN, error.code)
+            raise
+        # Where it was not kept, another process settled it at the same time: what it stored holds.
+        return order if kept else (await self.present(order.id)).order
 
     async def _refused(self, record: OrderRecord, error: FNOError) -> None:
         if isinstance(error, FNOOrderError):
@@ -454,7 +474,6 @@ class OrderDesk:
         evidence: dict[str, Any] | None = None,
         **fields: Any,
     ) -> OrderEvent:
-        fields.pop("completed_date", None)
         return OrderEvent(
             reference=order.id,
             fno=order.fno,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fno_portal.models import FNOOrder, OrderEvent, OrderRequest, Outcome, UnmatchedMessage
-from fno_portal.orders.store import OrderRecord
+from fno_portal.orders.store import OrderRecord, number_taken
 
 T = TypeVar("T")
 
@@ -43,6 +44,12 @@ CREATE TABLE IF NOT EXISTS fno_unmatched (
     number INTEGER PRIMARY KEY,
     key TEXT NOT NULL UNIQUE,
     message_json TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS fno_place (
+    fno TEXT NOT NULL,
+    place TEXT NOT NULL,
+    keys_json TEXT NOT NULL,
+    PRIMARY KEY (fno, place)
 );
 """
 _COLUMNS = "order_json, request_json, sent_at, version"
@@ -129,6 +136,21 @@ class SqliteStore:
         sql = "DELETE FROM fno_unmatched WHERE key = ?"
         return await self._run(lambda db: db.execute(sql, (key,)).rowcount == 1)
 
+    async def keep_keys(self, fno: str, place: str, keys: Mapping[str, str]) -> None:
+        """See OrderStore."""
+        sql = (
+            "INSERT INTO fno_place (fno, place, keys_json) VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET keys_json = excluded.keys_json"
+        )
+        await self._run(lambda db: db.execute(sql, (fno, place, json.dumps(dict(keys)))).rowcount)
+
+    async def keys(self, fno: str, place: str) -> dict[str, str]:
+        """See OrderStore."""
+        sql = "SELECT keys_json FROM fno_place WHERE fno = ? AND place = ?"
+        row = await self._run(lambda db: db.execute(sql, (fno, place)).fetchone())
+        found: dict[str, str] = json.loads(row[0]) if row else {}
+        return found
+
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.to_thread(self._locked, work)
 
@@ -197,6 +219,9 @@ def _claim(db: sqlite3.Connection, reference: str, at: datetime) -> bool:
 
 def _replace(db: sqlite3.Connection, record: OrderRecord) -> bool:
     order = record.order
+    sql = "SELECT 1 FROM fno_order WHERE fno = ? AND fno_reference = ? AND reference <> ?"
+    if db.execute(sql, (order.fno, order.fno_reference, order.id)).fetchone():
+        raise number_taken(order)
     done = db.execute(
         "UPDATE fno_order SET fno_reference = ?, outcome = ?, sent_at = ?, order_json = ?, version = version + 1 "
         "WHERE reference = ? AND version = ?",

@@ -1,15 +1,17 @@
 """What the library keeps of orders, as a Protocol, with a store in memory. All methods are atomic.
 
-Another store (a platform's own tables) implements OrderStore; a contract suite for stores does not ship yet.
+Another store (a platform's own tables) implements OrderStore and runs `fno_portal.testing.STORE_RULES` on it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
+from fno_portal.errors import FNODuplicateError
 from fno_portal.models import FNOOrder, OrderEvent, OrderRequest, Outcome, UnmatchedMessage
 
 
@@ -53,6 +55,9 @@ class OrderStore(Protocol):
         """Replace the record and append its event, in one step.
 
         False, and nothing is done, when the stored version is not `record.version`, or the event is there already.
+
+        Raises:
+            FNODuplicateError: another order of that operator has that number; nothing is done.
         """
 
     async def append(self, event: OrderEvent) -> bool:
@@ -73,6 +78,21 @@ class OrderStore(Protocol):
     async def remove_unmatched(self, key: str) -> bool:
         """Take one mail off the queue, once a person has dealt with it."""
 
+    async def keep_keys(self, fno: str, place: str, keys: Mapping[str, str]) -> None:
+        """Remember an operator's own keys of a place (see `coverage.place_of`), in the stead of earlier ones."""
+
+    async def keys(self, fno: str, place: str) -> dict[str, str]:
+        """The keys last kept, or an empty dict."""
+
+
+def number_taken(order: FNOOrder) -> FNODuplicateError:
+    """What `save` raises over an operator's number that another order has."""
+    return FNODuplicateError(
+        f"the number {order.fno_reference} of order {order.id} belongs to another order",
+        fno=order.fno,
+        hint="Ask the operator which order it is",
+    )
+
 
 @dataclass(slots=True)
 class MemoryStore:
@@ -82,6 +102,7 @@ class MemoryStore:
     _events: list[OrderEvent] = field(default_factory=list)
     _keys: set[tuple[str, str]] = field(default_factory=set)
     _unmatched: dict[str, UnmatchedMessage] = field(default_factory=dict)
+    _places: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
     async def add(self, record: OrderRecord) -> OrderRecord:
         """See OrderStore."""
@@ -122,6 +143,10 @@ class MemoryStore:
         stored = self._orders.get(record.order.id)
         if stored is None or stored.version != record.version:
             return False
+        order = record.order
+        same = await self.find(order.fno, order.fno_reference) if order.fno_reference else None
+        if same is not None and same.order.id != order.id:
+            raise number_taken(order)
         if event is not None and not await self.append(event):
             return False
         self._orders[record.order.id] = replace(record, version=record.version + 1)
@@ -155,3 +180,11 @@ class MemoryStore:
     async def remove_unmatched(self, key: str) -> bool:
         """See OrderStore."""
         return self._unmatched.pop(key, None) is not None
+
+    async def keep_keys(self, fno: str, place: str, keys: Mapping[str, str]) -> None:
+        """See OrderStore."""
+        self._places[fno, place] = dict(keys)
+
+    async def keys(self, fno: str, place: str) -> dict[str, str]:
+        """See OrderStore."""
+        return dict(self._places.get((fno, place), {}))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 from urllib.parse import urljoin
@@ -19,6 +21,7 @@ from fno_portal.base import require_https
 from fno_portal.errors import (
     FNOAmbiguousAddressError,
     FNOAuthError,
+    FNOConfigError,
     FNOCoverageError,
     FNOError,
     FNOHumanNeededError,
@@ -34,6 +37,8 @@ from fno_portal.portal.selectors import SelectorSet, load_selectors
 from fno_portal.portal.totp import TotpSeed
 
 _CLOSE_S = 5
+# The end of Playwright's call log where the page that should come has not come.
+_NO_ANSWER = re.compile(r"navigations? to finish\W*$")
 CAPTCHA = ".captcha, .g-recaptcha, .h-captcha, iframe[src*='captcha']"
 HumanHook = Callable[[Page, str], Awaitable[None]]
 
@@ -56,6 +61,8 @@ class FNOPortalAutomation:
         totp_seed: str | None = None,
         state_dir: Path | None = None,
         evidence_dir: Path | None = None,
+        evidence_keep: int = 200,
+        evidence_days: float = 30,
         browser: SharedBrowser | None = None,
         human: HumanHook | None = None,
         wait_s: float = 10,
@@ -71,6 +78,8 @@ class FNOPortalAutomation:
             totp_seed: base32, where the portal asks for a second factor.
             state_dir: where the session is kept between runs (0600); None forgets it.
             evidence_dir: where screenshots and HTML of failures go; None keeps none.
+            evidence_keep: how many failures are kept there, the latest; each is two files.
+            evidence_days: and for how long.
             browser: one shared with other portals; its own when missing.
             human: called with the page and what to do at a CAPTCHA; returns when the person is done.
             wait_s: how long a page may take to show what is expected.
@@ -78,7 +87,7 @@ class FNOPortalAutomation:
             selectors: what is where; the newest shipped for the operator when missing.
 
         Raises:
-            FNOConfigError: the TOTP seed is malformed.
+            FNOConfigError: the TOTP seed is malformed, or evidence is to be kept for no time.
         """
         self.name = name or type(self).name
         self.username = username
@@ -90,12 +99,19 @@ class FNOPortalAutomation:
         self.selectors = selectors or load_selectors(self.name if self.name != "portal" else "generic")
         self._totp = TotpSeed(totp_seed, fno=self.name) if totp_seed is not None else None
         self._state_dir = state_dir
-        self._evidence = EvidenceRoom(evidence_dir)
+        if evidence_keep < 1 or evidence_days <= 0:
+            raise FNOConfigError(
+                "evidence_keep and evidence_days must be above zero",
+                fno=self.name,
+                hint="Leave evidence_dir out to keep none",
+            )
+        self._evidence = EvidenceRoom(evidence_dir, keep=evidence_keep, max_age=timedelta(days=evidence_days))
         self._shared = browser or SharedBrowser(headless=headless)
         self._human = human
         self._wait_ms = wait_s * 1000
         self._login_lock = asyncio.Lock()
         self._start_lock = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
         self._logins = 0
 
     @property
@@ -104,32 +120,39 @@ class FNOPortalAutomation:
         return self._logins
 
     async def start(self) -> None:
-        """Start the browser session, with the cookies of the last one where they are kept."""
+        """Start the browser session, with the cookies of the last one where they are kept, and a page in it."""
+        context = await self._session()
+        if self.page is None or self.page.is_closed():
+            self.page = await context.new_page()
+
+    async def _session(self) -> BrowserContext:
         async with self._start_lock:
             if self.context is not None and self.browser is not None and self.browser.is_connected():
-                return
+                return self.context
             browser = await self._shared.acquire()
             try:
-                await self._open_context(browser)
+                self.context, self.page = await self._open_context(browser), None
             except BaseException:
-                # Also when the caller's deadline passes: each acquire has its release.
-                await self._shared.release()
+                # Also when the caller's deadline passes: each acquire has its release, and nothing is waited for.
+                self._shared.leave()
                 raise
             self.browser = browser
+            return self.context
 
-    async def _open_context(self, browser: Browser) -> None:
+    async def _open_context(self, browser: Browser) -> BrowserContext:
         state = self._state_file()
         kept = str(state) if state is not None and state.exists() else None
         context = await browser.new_context(storage_state=kept)
         context.set_default_timeout(self._wait_ms)
-        self.page = await context.new_page()
-        self.context = context
+        return context
 
     async def close(self) -> None:
         """Close the session, and the browser where nobody else uses it."""
         async with self._start_lock:
             context, self.context = self.context, None
             browser, self.browser, self.page = self.browser, None, None
+            if self._closing:
+                await asyncio.wait(self._closing, timeout=_CLOSE_S)
             if context is not None:
                 await _closed(context)
             if browser is not None:
@@ -260,16 +283,25 @@ class FNOPortalAutomation:
 
         Raises:
             FNOHumanNeededError: a CAPTCHA shows instead. FNOLayoutError: none of them, with evidence.
+            FNOTimeoutError: the portal does not answer.
         """
         try:
             await page.wait_for_selector(", ".join([*wanted, CAPTCHA]), state="visible")
         except PlaywrightTimeout as error:
+            self._check_answered(error, action)
             await self._raise_layout(page, wanted, action, error)
         for selector in wanted:
             if await page.locator(selector).first.is_visible():
                 return selector
         await self._past_captcha(page, action)
         return await self.expect(page, wanted, action)
+
+    def _check_answered(self, error: PlaywrightTimeout, action: str) -> None:
+        # A portal that does not answer shows nothing, which is no changed layout.
+        if _NO_ANSWER.search(error.message):
+            raise FNOTimeoutError(
+                f"the portal does not answer to {action}", fno=self.name, hint="Try again later"
+            ) from error
 
     async def _raise_layout(self, page: Page, wanted: list[str], action: str, cause: Exception) -> None:
         evidence = await self.keep_evidence(page, action, f"expected {' or '.join(wanted)}")
@@ -292,21 +324,23 @@ class FNOPortalAutomation:
 
         Failures of Playwright become errors of the tree.
         """
-        await self.start()
-        assert self.context is not None
-        page = await self.context.new_page()
+        page = await (await self._session()).new_page()
         try:
             yield page
         except FNOError:
             raise
         except PlaywrightTimeout as error:
+            self._check_answered(error, "this step")
             await self._raise_layout(page, ["what its selectors name"], "step", error)
         except PlaywrightError as error:
             raise FNOUnavailableError(
                 f"the portal session broke ({_first_line(error)})", fno=self.name, hint="Try again"
             ) from error
         finally:
-            await _closed(page)
+            # Not awaited: a page that does not close must not hold its caller beyond the deadline.
+            task = asyncio.create_task(_closed(page))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def _state_file(self) -> Path | None:
         if self._state_dir is None:

@@ -1,4 +1,4 @@
-"""Simulated operators of every style, a mailbox on a real Dovecot, and the contract suite for drivers.
+"""Simulated operators of every style, a mailbox on a real Dovecot, and contract suites for drivers and stores.
 
 `python -m fno_portal.testing` runs the simulators. Needs the extra `fno-portal[testing]`.
 """
@@ -8,6 +8,10 @@ from __future__ import annotations
 from fno_portal.testing.contract import RULES, Subject
 from fno_portal.testing.operator import Faults, SimulatedOperator
 from fno_portal.testing.server import RunningSimulator
+from fno_portal.testing.store_contract import STORE_RULES, StoreSubject
 from fno_portal.testing.styles import STYLES, make_app
 
-__all__ = ["RULES", "STYLES", "Faults", "RunningSimulator", "SimulatedOperator", "Subject", "make_app"]
+__all__ = [
+    "RULES", "STORE_RULES", "STYLES", "Faults", "RunningSimulator", "SimulatedOperator", "StoreSubject", "Subject",
+    "make_app",
+]  # fmt: skip

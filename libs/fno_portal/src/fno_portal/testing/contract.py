@@ -238,6 +238,17 @@ async def order_is_cancelled(subject: Subject) -> None:
         assert Cancellation(answer["cancellation"]) is not Cancellation.REJECTED
 
 
+async def changes_tell_of_orders(subject: Subject) -> None:
+    """A feed of changes holds an order just made, with its state."""
+    async with _client(subject.make) as client:
+        if not client.supports(C.CHANGES):
+            return
+        taken = await client.create_order(order_data(subject, _fresh()))
+        told = {one["fno_reference"]: one for one in await client.list_changes()}
+        assert taken["fno_reference"] in told
+        OrderStatus(told[taken["fno_reference"]]["status"])
+
+
 async def fault_is_reported(subject: Subject) -> None:
     """A fault has a number."""
     async with _client(subject.make) as client:
@@ -257,6 +268,8 @@ async def undeclared_verbs_say_so(subject: Subject) -> None:
             _raises(await _error(client.list_appointments("X-1")), FNOUnsupportedError, fno=client.name)
         if not client.supports(C.FIND_ORDER):
             _raises(await _error(client.find_order("x")), FNOUnsupportedError, fno=client.name)
+        if not client.supports(C.CHANGES):
+            _raises(await _error(client.list_changes()), FNOUnsupportedError, fno=client.name)
 
 
 async def wrong_credentials_are_an_auth_error(subject: Subject) -> None:
@@ -271,10 +284,11 @@ async def hanging_operator_times_out(subject: Subject) -> None:
     """The deadline holds, and coverage is unknown."""
     if subject.faults is None:
         return
-    async with _broken(subject, hang=True), _client(subject.make, deadline_s=1) as client:
-        _raises(await _error(client.check_coverage(subject.covered)), FNOTimeoutError, fno=client.name)
+    async with _broken(subject, hang=True), _client(subject.make, deadline_s=0.4) as client:
         answer = await check_one(client, Address.of(subject.covered), None)
         assert answer.state is CoverageState.UNKNOWN
+        assert answer.reason is not None
+        assert (answer.reason["code"], answer.reason["fno"]) == (FNOTimeoutError.code, client.name)
 
 
 async def failing_operator_is_unavailable(subject: Subject) -> None:
@@ -320,6 +334,7 @@ RULES: tuple[Rule, ...] = (
     unknown_package_is_refused,
     unknown_order_is_not_found,
     order_is_cancelled,
+    changes_tell_of_orders,
     fault_is_reported,
     undeclared_verbs_say_so,
     wrong_credentials_are_an_auth_error,

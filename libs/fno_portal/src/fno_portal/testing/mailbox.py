@@ -32,6 +32,7 @@ protocols = imap
 listen = 127.0.0.1
 base_dir = {home}/run
 log_path = {home}/dovecot.log
+auth_failure_delay = 0
 ssl = required
 ssl_cert = <{home}/cert.pem
 ssl_key = <{home}/key.pem

@@ -25,6 +25,7 @@ class Faults:
     layout_changed: bool = False
     captcha: bool = False
     expire_on_submit: bool = False
+    filter_ignored: bool = False
     delay_s: float = 0
 
 
@@ -80,9 +81,13 @@ class SimulatedOperator:
     tickets: dict[str, dict[str, Any]] = field(default_factory=dict)
     sessions: dict[str, bool] = field(default_factory=dict)
     requests: int = 0
+    running: int = 0
     logins: int = 0
     totp: bool = False
     idempotent: bool = True
+    premises: tuple[Premise, ...] = PREMISES
+    changed: list[str] = field(default_factory=list)
+    snapshot_at: float | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
     _numbers: Any = field(default_factory=lambda: count(1001))
 
@@ -94,18 +99,18 @@ class SimulatedOperator:
     def places(self, text: str) -> list[Premise]:
         """Premises whose address begins as the text, as operators' searches do."""
         wanted = " ".join(text.casefold().split())
-        return [one for one in PREMISES if wanted and one.address.casefold().startswith(wanted)]
+        return [one for one in self.premises if wanted and one.address.casefold().startswith(wanted)]
 
     def by_key(self, key: str, value: str) -> Premise | None:
         """The premise with an operator's key."""
-        return next((one for one in PREMISES if one.keys.get(key) == value), None)
+        return next((one for one in self.premises if one.keys.get(key) == value), None)
 
     def near(self, latitude: float, longitude: float) -> Premise | None:
         """The premise within some 100 m."""
         return next(
             (
                 one
-                for one in PREMISES
+                for one in self.premises
                 if abs(one.latitude - latitude) < 0.0009 and abs(one.longitude - longitude) < 0.0009  # noqa: PLR2004
             ),
             None,
@@ -129,6 +134,7 @@ class SimulatedOperator:
                 "completed_date": None,
                 **fields,
             }
+            self.changed.append(number)
             return self.orders[number]
 
     def find_order(self, reference: str) -> dict[str, Any] | None:
@@ -143,6 +149,7 @@ class SimulatedOperator:
             if order["status"] in {"completed", "failed", "cancelled", "in_progress"}:
                 return "rejected"
             order["status"] = "cancelled"
+            self.changed.append(number)
             return "completed"
 
     def take_ticket(self, **fields: Any) -> dict[str, Any]:
@@ -156,6 +163,13 @@ class SimulatedOperator:
         """Move an order, as the operator's staff would."""
         with self.lock:
             self.orders[number] |= {"status": status, **fields}
+            self.changed.append(number)
+
+    def take_changes(self) -> list[dict[str, Any]]:
+        """The orders that changed since the last time, each once."""
+        with self.lock:
+            numbers, self.changed = dict.fromkeys(self.changed), []
+            return [self.orders[one] for one in numbers if one in self.orders]
 
     def expire_sessions(self) -> None:
         """End every portal session."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from fno_portal.drivers.aex import SNAPSHOT_EVERY_S
 from fno_portal.testing.operator import API_KEY, PACKAGES, Faults, Premise, SimulatedOperator
 from fno_portal.testing.pages import page_routes
 from fno_portal.transitions import FROM_TMF641, TO_TMF641
@@ -20,10 +22,13 @@ from fno_portal.transitions import FROM_TMF641, TO_TMF641
 Handler = Callable[[Request], Awaitable[Response]]
 _HTML = "<!doctype html><title>Maintenance</title><h1>We are back soon</h1>"
 _POLL_S = 0.02
+_500_M = 0.005
 
 
 async def held(is_on: Callable[[], bool], request: Request) -> None:
     """Wait while a switch is on and the caller is there."""
+    if is_on():
+        await request.body()  # read first: asking whether the caller is there would swallow it
     while is_on() and not await request.is_disconnected():
         await asyncio.sleep(_POLL_S)
 
@@ -42,10 +47,24 @@ class _Broken(BaseHTTPMiddleware):
         self._operator, self._style = operator, style
 
     async def dispatch(self, request: Request, call_next: Any) -> Response:
-        faults, operator = self._operator.faults, self._operator
+        try:
+            return await self._played(request, call_next)
+        except ClientDisconnect:
+            return Response(status_code=499)
+
+    async def _played(self, request: Request, call_next: Any) -> Response:
+        operator = self._operator
         if request.url.path.startswith("/_sim"):
             return await call_next(request)  # type: ignore[no-any-return]
         operator.requests += 1
+        operator.running += 1
+        try:
+            return await self._answered(request, call_next)
+        finally:
+            operator.running -= 1
+
+    async def _answered(self, request: Request, call_next: Any) -> Response:
+        faults = self._operator.faults
         if faults.delay_s:
             await asyncio.sleep(faults.delay_s)
         await held(lambda: faults.hang, request)
@@ -100,6 +119,10 @@ def _missing() -> Response:
 
 def _refused(code: str, message: str, status: int = 422) -> Response:
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
+
+
+def _page(items: list[dict[str, Any]], number: int, size: int) -> list[dict[str, Any]]:
+    return items[(number - 1) * size : number * size]
 
 
 async def _after_order(operator: SimulatedOperator, request: Request, answer: Response) -> Response:
@@ -243,8 +266,13 @@ def _aex(operator: SimulatedOperator) -> list[Route]:
 
     async def proximity(request: Request) -> Response:
         data = await request.json()
-        found = operator.near(data["latitude"], data["longitude"])
-        return JSONResponse({"items": [location(found)] if found else []})
+        near = [
+            location(one)
+            for one in operator.premises
+            if abs(one.latitude - data["latitude"]) < _500_M
+            and abs(one.longitude - data["longitude"]) < _500_M
+        ]
+        return JSONResponse({"items": _page(near, data["page"], 10)})
 
     async def details(request: Request) -> Response:
         place = operator.by_key("premiseId", request.query_params.get("premiseId", ""))
@@ -274,10 +302,19 @@ def _aex(operator: SimulatedOperator) -> list[Route]:
         return await _after_order(operator, request, answer)
 
     async def find(request: Request) -> Response:
-        wanted = request.query_params.get("reference")
+        query = request.query_params
+        wanted = None if operator.faults.filter_ignored else query.get("reference")
+        found = [shown(one) for one in operator.orders.values() if wanted in (None, one["reference"])]
         return JSONResponse(
-            {"items": [shown(one) for one in operator.orders.values() if wanted in (None, one["reference"])]}
+            {"items": _page(found, int(query.get("page", 1)), int(query.get("page_size", 10)))}
         )
+
+    async def snapshot(_: Request) -> Response:
+        now = time.monotonic()
+        if operator.snapshot_at is not None and now - operator.snapshot_at < SNAPSHOT_EVERY_S:
+            return _refused("too_often", "one snapshot in ten minutes", status=429)
+        operator.snapshot_at = now
+        return JSONResponse({"items": [shown(one) for one in operator.take_changes()]})
 
     async def one(request: Request) -> Response:
         order = operator.orders.get(request.path_params["number"])
@@ -303,6 +340,7 @@ def _aex(operator: SimulatedOperator) -> list[Route]:
         Route("/customers", customer, methods=["POST"]),
         Route("/services", create, methods=["POST"]),
         Route("/services", find),
+        Route("/services/snapshot", snapshot),
         Route("/services/{number}", one, methods=["GET", "PUT"]),
         Route("/tickets", ticket, methods=["POST"]),
         Route("/tickets/{number}", read_ticket),

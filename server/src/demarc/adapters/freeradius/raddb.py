@@ -74,21 +74,17 @@ _LINE_KEY = "%{Packet-Src-IP-Address} %{request:Demarc-Mac} %{User-Name} %{reque
 _MAC_PATTERN = "[-:.]?".join(["([0-9a-f]{2})"] * 6)
 _RECALLED_REPLIES = (
     "Framed-IP-Address",
-    "Delegated-IPv6-Prefix",
     "WISPr-Bandwidth-Max-Down",
     "WISPr-Bandwidth-Max-Up",
-    "Mikrotik-Rate-Limit",
     "Acct-Interim-Interval",
-    "Framed-Pool",
 )
 RECALLED_ROW = (
     "control:Demarc-Decision",
-    "control:Demarc-Expires",
     *(f"reply:{name}" for name in _RECALLED_REPLIES),
     "control:Demarc-Refusal",  # free text, so it comes last: the separator may be in it
 )
-"""What is remembered of a subscriber beside the secrets: one string of fields, because an attribute each takes ten
-times the memory. A field is `-` when there is nothing."""
+"""What is remembered of a subscriber beside the NT hash and the extras: one string of fields, because an attribute each takes
+ten times the memory. A field is `-` when there is nothing."""
 
 _ABSENT_REPLIES = {
     "Framed-IP-Address": "0.0.0.0",  # noqa: S104  an attribute, nothing is bound

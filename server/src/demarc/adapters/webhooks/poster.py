@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
+import hmac
+from base64 import b64encode
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import time
 
 import httpx
 import msgspec
 
+from demarc.kernel.addresses import Address, is_public, resolve
 from demarc.kernel.errors import Invalid, Unavailable
 from demarc.modules.dunning.ports import WebhookCall
 
@@ -46,16 +46,20 @@ class HttpWebhookPoster:
         """To the very address that was checked: a name that resolves to another one a moment later changes nothing."""
         url = httpx.URL(call.url)
         address = await _allowed_address(url, allow_private=call.allow_private)
+        body = msgspec.json.encode(call.body)
+        timestamp = int(time())
         async with self.client.stream(
             "POST",
             url.copy_with(host=str(address)),
-            content=msgspec.json.encode(call.body),
+            content=body,
             headers={
                 "Host": url.netloc.decode(),
                 "Content-Type": "application/json",
                 "User-Agent": "demarc",
+                "X-ISP-Event": call.event,
                 "webhook-id": call.id,
-                "webhook-timestamp": str(int(time())),
+                "webhook-timestamp": str(timestamp),
+                **signatures(call, timestamp, body),
             },
             extensions={"sni_hostname": url.host},
         ) as answer:
@@ -66,7 +70,7 @@ def _place(call: WebhookCall) -> str:
     return f"the webhook at {httpx.URL(call.url).host}"
 
 
-async def _allowed_address(url: httpx.URL, *, allow_private: bool) -> IPv4Address | IPv6Address:
+async def _allowed_address(url: httpx.URL, *, allow_private: bool) -> Address:
     """The first address of the host; every one it resolves to has to be allowed.
 
     Raises:
@@ -74,12 +78,8 @@ async def _allowed_address(url: httpx.URL, *, allow_private: bool) -> IPv4Addres
         Unavailable: the name does not resolve.
     """
     port = url.port or (443 if url.scheme == "https" else 80)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
-    except OSError:
-        raise Unavailable(f"{url.host} does not resolve") from None
-    addresses = [ip_address(entry[4][0]) for entry in found]
-    if not allow_private and not all(_is_public(address) for address in addresses):
+    addresses = await resolve(url.host, port)
+    if not allow_private and not all(is_public(address) for address in addresses):
         raise Invalid(
             f"{url.host} is not a public address; webhooks go there only if the operator allows it "
             "(tenant setting webhook_private_addresses)",
@@ -88,6 +88,16 @@ async def _allowed_address(url: httpx.URL, *, allow_private: bool) -> IPv4Addres
     return addresses[0]
 
 
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    inner = getattr(address, "ipv4_mapped", None) or address
-    return inner.is_global and not inner.is_multicast
+def signatures(call: WebhookCall, timestamp: int, body: bytes) -> dict[str, str]:
+    """What a receiver checks that the call is ours by; one signature for each secret while they overlap.
+
+    `webhook-signature` is Standard Webhooks 1.0 (`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`),
+    `X-ISP-Signature` is `sha256=` and the hexadecimal HMAC-SHA256 of the body alone, by the newest secret.
+    """
+    signed = f"{call.id}.{timestamp}.".encode() + body
+    return {
+        "webhook-signature": " ".join(
+            f"v1,{b64encode(hmac.digest(secret, signed, 'sha256')).decode()}" for secret in call.secrets
+        ),
+        "X-ISP-Signature": f"sha256={hmac.digest(call.secrets[0], body, 'sha256').hex()}",
+    }

@@ -14,6 +14,13 @@ async def follow_service(tx: Tx, event: Event) -> None:
     await refresh_service(tx, event.entity_id, reason=str(event.payload.get("reason") or "service changed"))
 
 
+@projects("service.modified")
+async def follow_speeds(tx: Tx, event: Event) -> None:
+    """New speeds of a service reach its subscribers' log-ins, and live sessions by CoA."""
+    if {"download_bps", "upload_bps"} & set(event.payload["fields"]):
+        await refresh_service(tx, event.entity_id, reason=str(event.payload.get("reason") or "new speeds"))
+
+
 @projects("service.suspended")
 @projects("service.resumed")
 async def follow_locks(tx: Tx, event: Event) -> None:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from demarc.kernel.errors import invalid
-from demarc.modules.access.states import MessageAuthenticatorMode, NasStatus, SubscriberStatus
+from demarc.modules.access.states import MessageAuthenticatorMode, NasStatus, PolicyKind, SubscriberStatus
 
 NAME_LENGTH = 100
 USERNAME_LENGTH = range(3, 65)
@@ -173,6 +173,32 @@ class NewSubscriber:
             clean_circuit_id(self.circuit_id)
         if self.status is SubscriberStatus.TERMINATED:
             raise invalid("status", "has to be active or suspended")
+
+
+@dataclass(frozen=True, slots=True)
+class NewPolicy:
+    """Other speeds (bit/s), or with `blocks` no access, until `expires_at` (business time; None: until it is lifted).
+
+    `subscriber_id` None: for every subscriber of the service.
+    """
+
+    service_id: int
+    kind: PolicyKind
+    subscriber_id: int | None = None
+    download_bps: int | None = None
+    upload_bps: int | None = None
+    blocks: bool = False
+    reason: str = ""
+    expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not self.blocks and (self.download_bps is None or self.upload_bps is None):
+            raise invalid("download_mbps", "a policy that does not block needs both speeds")
+
+    def says_what(self, open_one: Any) -> bool:
+        """Whether a stored policy says the same."""
+        mine = (self.download_bps, self.upload_bps, self.blocks, self.expires_at)
+        return mine == (open_one.download_bps, open_one.upload_bps, open_one.blocks, open_one.expires_at)
 
 
 NAS_CLEANERS: dict[str, Callable[[Any], Any]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Index,
     Integer,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import CIDR, INET, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INET, JSONB
 
 from demarc.kernel.schema import at, one_of, shared_table, tenant_fk, tenant_table
 from demarc.modules.access.states import (
@@ -27,6 +28,7 @@ from demarc.modules.access.states import (
     LoginDecision,
     MessageAuthenticatorMode,
     NasStatus,
+    PolicyKind,
     SubscriberStatus,
 )
 
@@ -84,6 +86,52 @@ Index(  # over all tenants: a RADIUS log-in has no tenant
 Index("ix_subscriber_service", subscriber.c.tenant_id, subscriber.c.service_id)
 Index("ix_subscriber_customer", subscriber.c.tenant_id, subscriber.c.customer_id)
 
+access_policy = tenant_table(
+    "access_policy",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("service_id", BigInteger, nullable=False),
+    Column("subscriber_id", BigInteger),
+    Column("kind", String(20), nullable=False),
+    Column("download_bps", BigInteger),
+    Column("upload_bps", BigInteger),
+    Column("blocks", Boolean, nullable=False, server_default="false"),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("placed_by", Text, nullable=False),
+    at("placed_at"),
+    at("expires_at", nullable=True),
+    Column("lifted_by", Text),
+    at("lifted_at", nullable=True),
+    one_of("kind", PolicyKind),
+    CheckConstraint("blocks OR download_bps > 0 AND upload_bps > 0", name="does_something"),
+    tenant_fk("service_id", "service"),
+    tenant_fk("subscriber_id", "subscriber"),
+    UniqueConstraint("tenant_id", "uid"),
+)
+"""Other speeds than those that were sold, or none at all, for a while: of a service, or of one of its subscribers."""
+Index(
+    "uq_access_policy_open_service",
+    access_policy.c.tenant_id,
+    access_policy.c.service_id,
+    access_policy.c.kind,
+    unique=True,
+    postgresql_where=text("subscriber_id IS NULL AND lifted_at IS NULL"),
+)
+Index(
+    "uq_access_policy_open_subscriber",
+    access_policy.c.tenant_id,
+    access_policy.c.subscriber_id,
+    access_policy.c.kind,
+    unique=True,
+    postgresql_where=text("subscriber_id IS NOT NULL AND lifted_at IS NULL"),
+)
+Index(
+    "ix_access_policy_expiring",
+    access_policy.c.tenant_id,
+    access_policy.c.expires_at,
+    postgresql_where=text("lifted_at IS NULL AND expires_at IS NOT NULL"),
+)
+Index("ix_access_policy_service", access_policy.c.tenant_id, access_policy.c.service_id, access_policy.c.id)
+
 aaa_nas = tenant_table(
     "aaa_nas",
     Column("nas_id", BigInteger, nullable=False),
@@ -91,6 +139,7 @@ aaa_nas = tenant_table(
     Column("secret", Text, nullable=False),
     Column("shortname", Text, nullable=False),
     Column("vendor", String(40), nullable=False, server_default="generic"),
+    Column("speed_replies", ARRAY(Text), nullable=False, server_default="{}"),
     Column("message_authenticator", String(10), nullable=False),
     Column("message_authenticator_seen", Boolean, nullable=False, server_default="false"),
     Column("clock_offset", Interval, nullable=False, server_default=text("interval '0'")),
@@ -99,7 +148,11 @@ aaa_nas = tenant_table(
     key="none",
     role_policies=AAA_READ | {"demarc_ingest": "SELECT, UPDATE (message_authenticator_seen)"},
 )
-"""Projection of `nas` that FreeRADIUS reads; `clock_offset` carries a sandbox tenant's moved clock."""
+"""Projection of `nas` that FreeRADIUS reads; `clock_offset` carries a sandbox tenant's moved clock.
+
+`speed_replies`: how the vendor wants a subscriber's speeds, `Attribute=value` with `{download_bps}`, `{upload_bps}`, `{download_kbps}`
+and `{upload_kbps}` in the value; sent to subscribers that have both speeds, beside WISPr's.
+"""
 
 aaa_login = tenant_table(
     "aaa_login",
@@ -114,13 +167,14 @@ aaa_login = tenant_table(
     Column("clear_text", Text),
     Column("framed_ip", INET),
     Column("framed_pool", Text),
-    Column("delegated_prefix", CIDR),
+    Column("replies", ARRAY(Text), nullable=False, server_default="{}"),
     Column("download_bps", BigInteger),
     Column("upload_bps", BigInteger),
     Column("session_limit", SmallInteger, nullable=False, server_default="1"),
     Column("interim_seconds", Integer, nullable=False, server_default="300"),
     at("expires_at", nullable=True),
     one_of("decision", LoginDecision),
+    CheckConstraint("strpos(array_to_string(replies, ''), chr(31)) = 0", name="replies_unparted"),
     PrimaryKeyConstraint("tenant_id", "subscriber_id"),
     UniqueConstraint("username"),
     UniqueConstraint("tenant_id", "mac"),
@@ -129,7 +183,10 @@ aaa_login = tenant_table(
     role_policies=AAA_READ | {"demarc_ingest": "SELECT"},
     postgresql_with={"fillfactor": "85"},
 )
-"""One row per subscriber: all that an Access-Request needs, kept by the transactions that change it."""
+"""One row per subscriber: all that an Access-Request needs, kept by the transactions that change it.
+
+`replies`: what only some subscribers get, `Attribute=value` each, names as in FreeRADIUS's dictionary: an unknown one is not sent.
+"""
 
 
 def _session_columns() -> tuple[Column[object], ...]:

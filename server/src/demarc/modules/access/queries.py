@@ -9,7 +9,20 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, Text, any_, bindparam, case, exists, func, or_, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Text,
+    any_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import INET
 
 from demarc.kernel.db import Tx
@@ -20,6 +33,7 @@ from demarc.kernel.sql import Query, mine
 from demarc.modules.access.models import (
     aaa_login,
     aaa_nas,
+    access_policy,
     coa_request,
     login_attempt,
     nas,
@@ -60,6 +74,7 @@ class NasProjection:
     secret: str = field(repr=False)
     shortname: str
     vendor: str
+    speed_replies: list[str]
     message_authenticator: str
     message_authenticator_seen: bool
     clock_offset: timedelta
@@ -90,6 +105,27 @@ class Subscriber:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """Other speeds (bit/s) than those that were sold, or no access at all. `subscriber_id` None: for the whole service."""
+
+    tenant_id: int
+    id: int
+    uid: UUID
+    service_id: int
+    subscriber_id: int | None
+    kind: str
+    download_bps: int | None
+    upload_bps: int | None
+    blocks: bool
+    reason: str
+    placed_by: str
+    placed_at: datetime
+    expires_at: datetime | None
+    lifted_by: str | None
+    lifted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
     """The projection of a subscriber: what an Access-Request is answered from."""
 
@@ -105,7 +141,7 @@ class Login:
     clear_text: str | None = field(repr=False)
     framed_ip: IPv4Address | None
     framed_pool: str | None
-    delegated_prefix: IPv6Network | None
+    replies: list[str]
     download_bps: int | None
     upload_bps: int | None
     session_limit: int
@@ -235,6 +271,29 @@ _UIDS = Query(
     select(subscriber.c.id, subscriber.c.uid).where(mine(subscriber), subscriber.c.id == any_(_IDS))
 )
 
+_OPEN_POLICIES = Query(
+    select(access_policy)
+    .where(
+        mine(access_policy),
+        access_policy.c.service_id == bindparam("service_id"),
+        access_policy.c.lifted_at.is_(None),
+    )
+    .order_by(access_policy.c.id)
+)
+_POLICY_BY_UID = Query(
+    select(access_policy).where(mine(access_policy), access_policy.c.uid == bindparam("uid"))
+)
+_EXPIRED_POLICIES = Query(
+    select(access_policy)
+    .where(
+        mine(access_policy),
+        access_policy.c.lifted_at.is_(None),
+        access_policy.c.expires_at <= bindparam("now", type_=DateTime(timezone=True)),
+    )
+    .order_by(access_policy.c.service_id, access_policy.c.id)
+    .limit(500)
+)
+
 _LOGIN = Query(
     select(aaa_login).where(mine(aaa_login), aaa_login.c.subscriber_id == bindparam("subscriber_id"))
 )
@@ -273,6 +332,11 @@ _ENDED_WITH = Query(
     .limit(100)
 )
 
+_NAS_HEARD = Query(
+    select(func.max(radius_session.c.updated_at)).where(
+        mine(radius_session), radius_session.c.nas_id == bindparam("nas_id")
+    )
+)
 _ORDER_BY_UID = Query(select(coa_request).where(mine(coa_request), coa_request.c.uid == bindparam("uid")))
 _PENDING_FOR_SESSION = Query(
     select(coa_request)
@@ -359,6 +423,19 @@ ORDER_LISTING = Listing(
     },
     sorts={"requested_at": coa_request.c.requested_at},
     default_sort="-requested_at",
+)
+
+
+POLICY_LISTING = Listing(
+    access_policy,
+    filters={
+        "service_id": access_policy.c.service_id == bindparam("service_id"),
+        "subscriber_id": access_policy.c.subscriber_id == bindparam("subscriber_id"),
+        "kind": access_policy.c.kind == bindparam("kind"),
+        "is_open": access_policy.c.lifted_at.is_(None) == bindparam("is_open", type_=Boolean),
+    },
+    sorts={"placed_at": access_policy.c.placed_at},
+    default_sort="-placed_at",
 )
 
 
@@ -452,6 +529,29 @@ async def uids_of(tx: Tx, ids: Sequence[int]) -> dict[int, UUID]:
     return {row.id: row.uid for row in await tx.fetch(_UIDS, _Named, ids=list(ids))}
 
 
+async def list_open_policies(tx: Tx, service_id: int) -> list[Policy]:
+    """Those of the service and of its subscribers that are not lifted; an expired one may still be among them."""
+    return await tx.fetch(_OPEN_POLICIES, Policy, service_id=service_id)
+
+
+async def list_expired_policies(tx: Tx) -> list[Policy]:
+    """Up to 500 whose time is over at `tx.now`, in order of service."""
+    return await tx.fetch(_EXPIRED_POLICIES, Policy, now=tx.now)
+
+
+async def get_policy(tx: Tx, uid: UUID) -> Policy:
+    """Raises `NotFound`."""
+    found = await tx.find(_POLICY_BY_UID, Policy, uid=uid)
+    if found is None:
+        raise NotFound(f"no access policy {uid}")
+    return found
+
+
+async def list_policies(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Policy]:
+    """Newest first. Filters: service_id, subscriber_id, kind, is_open."""
+    return await POLICY_LISTING.page(tx, Policy, window, sort=sort, **filters)
+
+
 async def find_login(tx: Tx, subscriber_id: int) -> Login | None:
     return await tx.find(_LOGIN, Login, subscriber_id=subscriber_id)
 
@@ -499,6 +599,12 @@ async def list_sessions_with_address(
     """
     live = await tx.fetch(_LIVE_WITH, Session, address=address, at=at)
     return live, await tx.fetch(_ENDED_WITH, EndedSession, address=address, at=at)
+
+
+async def nas_last_heard(tx: Tx, nas_id: int) -> datetime | None:
+    """When accounting of any live session last came from the NAS, business time; None: it has no live session."""
+    heard: datetime | None = await tx.value(_NAS_HEARD, nas_id=nas_id)
+    return heard
 
 
 async def get_order(tx: Tx, uid: UUID) -> Order:

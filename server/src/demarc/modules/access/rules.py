@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from Crypto.Hash import MD4
 
 from demarc.kernel.errors import Conflict
 from demarc.modules.access.states import LoginDecision, SubscriberStatus
+from demarc.modules.addressing.queries import Holding
+from demarc.modules.addressing.states import PoolKind
 from demarc.modules.services.queries import Service
 from demarc.modules.services.states import CARRYING, LockKind, ServiceStatus
 
 GARDEN_POLICY = "garden"
 WIDEST_RATE = 4_294_967_295
 """WISPr-Bandwidth-Max-* are 32-bit integers; faster lines are as good as unlimited."""
+
+SPEED_REPLIES: dict[str, tuple[str, ...]] = {"mikrotik": ("Mikrotik-Rate-Limit={upload_bps}/{download_bps}",)}
+"""By vendor of the NAS, what it takes a subscriber's speeds from (`aaa_nas.speed_replies`); rx/tx are the router's."""
 
 _FINAL = frozenset({ServiceStatus.TERMINATING, ServiceStatus.TERMINATED})
 _GIVEN_UP = frozenset({ServiceStatus.FAILED, ServiceStatus.PROVISIONING_FAILED})
@@ -115,6 +121,39 @@ def generate_password() -> str:
     return "".join(secrets.choice(_READABLE) for _ in range(_GENERATED_LENGTH))
 
 
+def framed_ip(held: Sequence[Holding]) -> IPv4Address | None:
+    """The lowest IPv4 address of those held: Framed-IP-Address."""
+    return next(
+        (
+            one.address
+            for one in held
+            if one.kind == PoolKind.IPV4 and isinstance(one.address, IPv4Address)
+        ),
+        None,
+    )
+
+
+def address_replies(held: Sequence[Holding]) -> list[str]:
+    """What FreeRADIUS tells the NAS of IPv6, prefixes and routed blocks: `aaa_login.replies`."""
+    return [f"{name}={value}" for one in held for name, value in _address_reply(one)]
+
+
+def _address_reply(one: Holding) -> Iterator[tuple[str, str]]:
+    match one.kind:
+        case PoolKind.IPV6:  # RFC 6911
+            yield "Framed-IPv6-Address", str(one.address)
+        case PoolKind.FRAMED_PREFIX:  # RFC 3162: for the line between NAS and CPE
+            yield "Framed-IPv6-Prefix", str(one.address)
+        case PoolKind.DELEGATED_PREFIX:  # RFC 4818: for what is behind the CPE
+            yield "Delegated-IPv6-Prefix", str(one.address)
+        case PoolKind.ROUTED:
+            block = ip_network(one.address)
+            if isinstance(block, IPv4Network):  # RFC 2865 section 5.22: gateway 0.0.0.0 is the subscriber
+                yield "Framed-Route", f"{block} 0.0.0.0 1"
+            else:  # RFC 3162 section 2.5
+                yield "Framed-IPv6-Route", f"{block} :: 1"
+
+
 def rate_attributes(vendor: str, download_bps: int | None, upload_bps: int | None) -> dict[str, str | int]:
     """Speeds as a CoA-Request carries them; Mikrotik's limit is rx/tx seen from the router: upload/download."""
     if download_bps is None or upload_bps is None:
@@ -123,6 +162,12 @@ def rate_attributes(vendor: str, download_bps: int | None, upload_bps: int | Non
         "WISPr-Bandwidth-Max-Down": min(download_bps, WIDEST_RATE),
         "WISPr-Bandwidth-Max-Up": min(upload_bps, WIDEST_RATE),
     }
-    if vendor == "mikrotik":
-        rates["Mikrotik-Rate-Limit"] = f"{upload_bps}/{download_bps}"
+    for reply in SPEED_REPLIES.get(vendor, ()):
+        name, _, value = reply.partition("=")
+        rates[name] = value.format(
+            download_bps=download_bps,
+            upload_bps=upload_bps,
+            download_kbps=download_bps // 1000,
+            upload_kbps=upload_bps // 1000,
+        )
     return rates

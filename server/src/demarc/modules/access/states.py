@@ -49,6 +49,13 @@ class CoaOutcome(StrEnum):
     TIMEOUT = "timeout"
 
 
+class PolicyKind(StrEnum):
+    """Where other speeds come from: `override` (staff) goes before `fair_use` (a data cap)."""
+
+    OVERRIDE = "override"
+    FAIR_USE = "fair_use"
+
+
 SUBSCRIBER = StateMachine(
     "subscriber",
     {

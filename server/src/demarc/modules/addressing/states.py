@@ -8,6 +8,16 @@ class PoolStatus(StrEnum):
     CLOSED = "closed"
 
 
+class PoolKind(StrEnum):
+    """What a pool hands out, and so how FreeRADIUS tells the NAS."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+    FRAMED_PREFIX = "framed_prefix"
+    DELEGATED_PREFIX = "delegated_prefix"
+    ROUTED = "routed"
+
+
 class AddressStatus(StrEnum):
     """`reserved`: network, broadcast, gateway or kept out by hand; `quarantined`: released, not handed out yet."""
 

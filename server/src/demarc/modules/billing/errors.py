@@ -20,5 +20,31 @@ def nothing_to_bill(subscription_ref: str) -> Conflict:
     )
 
 
+def credit_exceeds(what: str, wanted_minor: int, left_minor: int) -> Conflict:
+    return Conflict(
+        f"{left_minor} minor units are left to be credited of {what}, not {wanted_minor}",
+        code="CREDIT_EXCEEDS_INVOICE",
+    )
+
+
+def has_no_credit_left(ref: str) -> Conflict:
+    return Conflict(f"nothing is left to be credited of invoice {ref}", code="CREDIT_EXCEEDS_INVOICE")
+
+
+def refund_exceeds(wanted_minor: int, free_minor: int) -> Conflict:
+    return Conflict(
+        f"{free_minor} minor units of this payment can be paid back, not {wanted_minor}; "
+        "credit or void an invoice that used it first",
+        code="REFUND_EXCEEDS_PAYMENT",
+    )
+
+
+def refund_reference_used(reference: str) -> Conflict:
+    return Conflict(
+        f"the refund {reference} of this payment was recorded before with another amount",
+        code="REFUND_DIFFERS",
+    )
+
+
 def ref_used(ref: str) -> Conflict:
     return Conflict(f"invoice {ref} exists already", code="DUPLICATE")

@@ -82,6 +82,52 @@ class NewInvoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Credit:
+    """What of an invoice's line is taken back, before tax."""
+
+    position: int
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewCreditNote:
+    """What is taken back of an invoice, before tax: these lines, or an amount, or (neither) all that is left."""
+
+    reason: str
+    amount_minor: int | None = None
+    lines: tuple[Credit, ...] = ()
+    currency: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", _text("reason", self.reason, 500))
+        if self.amount_minor is not None:
+            check_amount("amount", self.amount_minor, least=1)
+        for line in self.lines:
+            check_amount("line_items", line.amount_minor, least=1)
+        if len({line.position for line in self.lines}) != len(self.lines):
+            raise invalid("line_items", "each line may be named once")
+        total = sum(line.amount_minor for line in self.lines)
+        if self.lines and self.amount_minor not in (None, total):
+            raise invalid("amount", f"is {self.amount_minor}, but the lines to be credited sum to {total}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewRefund:
+    """Money that goes back to the customer. With a reference, the same refund again is the first one."""
+
+    reason: str
+    amount_minor: int | None = None
+    reference: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", _text("reason", self.reason, 500))
+        if self.amount_minor is not None:
+            check_amount("amount", self.amount_minor, least=1)
+        if self.reference is not None:
+            object.__setattr__(self, "reference", _text("reference", self.reference, 100))
+
+
+@dataclass(frozen=True, slots=True)
 class NewPayment:
     """Money that came in. `(method, reference)` makes it unique when a reference is given."""
 

@@ -35,17 +35,22 @@ invoice = tenant_table(
     Column("tax_minor", BigInteger, nullable=False),
     Column("total_minor", BigInteger, nullable=False),
     Column("paid_minor", BigInteger, nullable=False, server_default="0"),  # the sum of its allocations
+    Column("credited_minor", BigInteger, nullable=False, server_default="0"),  # the sum of its credit notes
     Column("issued_on", Date, nullable=False),
     Column("due_on", Date, nullable=False),
     at("period_start", nullable=True),
     at("period_end", nullable=True),
     Column("month_on", Date),  # first day of the month that the monthly run billed with it
+    Column("notes", Text, nullable=False, server_default=""),
     at("created_at"),
     at("updated_at"),
     one_of("status", InvoiceStatus),
     CheckConstraint("total_minor = subtotal_minor + tax_minor", name="total_adds_up"),
     CheckConstraint("subtotal_minor >= 0 AND tax_minor >= 0", name="not_negative"),
-    CheckConstraint("paid_minor BETWEEN 0 AND total_minor", name="not_overpaid"),
+    CheckConstraint(
+        "paid_minor >= 0 AND credited_minor >= 0 AND paid_minor + credited_minor <= total_minor",
+        name="not_overpaid",
+    ),
     tenant_fk("customer_id", "customer"),
     tenant_fk("subscription_id", "subscription"),
     tenant_unique("ref"),
@@ -88,14 +93,51 @@ invoice_line = tenant_table(
     key="none",
 )
 
-invoice_number = tenant_table(
-    "invoice_number",
+document_number = tenant_table(
+    "document_number",
+    Column("series", String(3), nullable=False),  # INV, CN
     Column("year", SmallInteger, nullable=False),
     Column("last", Integer, nullable=False),
-    PrimaryKeyConstraint("tenant_id", "year"),
+    PrimaryKeyConstraint("tenant_id", "series", "year"),
     key="none",
 )
-"""Gapless per tenant and year: the counter row is locked by the transaction that uses the number."""
+"""Gapless per tenant, series and year: the counter row is locked by the transaction that uses the number."""
+
+credit_note = tenant_table(
+    "credit_note",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("number", String(20), nullable=False),
+    Column("invoice_id", BigInteger, nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("subtotal_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("issued_on", Date, nullable=False),
+    at("created_at"),
+    CheckConstraint("total_minor = subtotal_minor + tax_minor", name="total_adds_up"),
+    CheckConstraint("subtotal_minor > 0 AND tax_minor >= 0", name="positive"),
+    tenant_fk("invoice_id", "invoice"),
+    tenant_fk("customer_id", "customer"),
+    tenant_unique("uid"),
+    tenant_unique("number"),
+)
+"""Takes back a part of an invoice or all of it; never changed, never taken back itself."""
+Index("ix_credit_note_invoice", credit_note.c.tenant_id, credit_note.c.invoice_id, credit_note.c.id)
+Index("ix_credit_note_customer", credit_note.c.tenant_id, credit_note.c.customer_id, credit_note.c.id)
+
+credit_note_line = tenant_table(
+    "credit_note_line",
+    Column("credit_note_id", BigInteger, nullable=False),
+    Column("position", SmallInteger, nullable=False),  # of the invoice's line
+    Column("description", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    CheckConstraint("amount_minor > 0", name="positive"),
+    PrimaryKeyConstraint("tenant_id", "credit_note_id", "position"),
+    tenant_fk("credit_note_id", "credit_note"),
+    key="none",
+)
 
 tax_rule = tenant_table(
     "tax_rule",
@@ -114,6 +156,7 @@ payment = tenant_table(
     Column(
         "allocated_minor", BigInteger, nullable=False, server_default="0"
     ),  # the rest is the customer's credit
+    Column("refunded_minor", BigInteger, nullable=False, server_default="0"),  # paid back to the customer
     Column("currency", String(3), nullable=False),
     Column("method", String(40), nullable=False),
     Column("reference", String(100)),
@@ -124,7 +167,10 @@ payment = tenant_table(
     at("updated_at"),
     one_of("status", PaymentStatus),
     CheckConstraint("amount_minor > 0", name="positive"),
-    CheckConstraint("allocated_minor BETWEEN 0 AND amount_minor", name="allocated_once"),
+    CheckConstraint(
+        "allocated_minor >= 0 AND refunded_minor >= 0 AND allocated_minor + refunded_minor <= amount_minor",
+        name="allocated_once",
+    ),
     tenant_fk("customer_id", "customer"),
     tenant_fk("invoice_id", "invoice"),
     tenant_unique("uid"),
@@ -136,8 +182,23 @@ Index(
     payment.c.tenant_id,
     payment.c.customer_id,
     payment.c.id,
-    postgresql_where=text("allocated_minor < amount_minor"),
+    postgresql_where=text("status = 'received' AND allocated_minor + refunded_minor < amount_minor"),
 )
+
+payment_refund = tenant_table(
+    "payment_refund",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("payment_id", BigInteger, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("reference", String(100)),
+    Column("reason", Text, nullable=False),
+    at("created_at"),
+    CheckConstraint("amount_minor > 0", name="positive"),
+    tenant_fk("payment_id", "payment"),
+    tenant_unique("uid"),
+    tenant_unique("payment_id", "reference"),
+)
+"""Money that went back to the customer out of what a payment had left."""
 
 payment_allocation = tenant_table(
     "payment_allocation",

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from demarc.kernel.errors import invalid
 from demarc.kernel.money import round_to_minor, to_major
+from demarc.modules.billing.inputs import Credit
 
 FACTOR_PLACES = Decimal("0.0001")
 _DECEMBER = 12
@@ -116,3 +117,40 @@ def allocate(credits_: Iterable[tuple[int, int]], debts: Iterable[tuple[int, int
 def days_overdue(today: date, due_on: date, issued_on: date) -> int:
     """Days since the later of due date and issue; 0 when not overdue."""
     return max((today - max(due_on, issued_on)).days, 0)
+
+
+def spread_credit(amount_minor: int, left: Iterable[tuple[int, int]]) -> list[Credit]:
+    """An amount over lines `(position, what is left of it)` in their order, each used up before the next is touched."""
+    credits_: list[Credit] = []
+    for position, free in left:
+        taken = min(amount_minor, free)
+        if taken:
+            credits_.append(Credit(position, taken))
+            amount_minor -= taken
+    return credits_
+
+
+def credited_tax_minor(
+    tax_total_minor: int, subtotal_minor: int, *, credited_before_minor: int, credit_minor: int, currency: str
+) -> int:
+    """The tax that goes back with a part of the subtotal.
+
+    It is the difference of two shares counted from the beginning, so that parts that add up to the whole give back
+    exactly the tax that was charged.
+    """
+    before, after = (
+        prorated_minor(tax_total_minor, Decimal(part) / subtotal_minor, currency)
+        for part in (credited_before_minor, credited_before_minor + credit_minor)
+    )
+    return after - before
+
+
+def releases(allocations: Iterable[tuple[int, int]], excess_minor: int) -> list[tuple[int, int]]:
+    """Which `(payment id, amount)` to take off an invoice that is paid too much: the last payment gives back first."""
+    freed: list[tuple[int, int]] = []
+    for payment_id, allocated in reversed(list(allocations)):
+        amount = min(allocated, excess_minor)
+        if amount:
+            freed.append((payment_id, amount))
+            excess_minor -= amount
+    return freed

@@ -6,6 +6,8 @@ from demarc.kernel.states import StateMachine
 
 
 class InvoiceStatus(StrEnum):
+    """`refunded`: credit notes took back all of it. A payment that is reversed makes a paid one open again."""
+
     PENDING = "pending"
     PAID = "paid"
     OVERDUE = "overdue"
@@ -13,12 +15,14 @@ class InvoiceStatus(StrEnum):
     REFUNDED = "refunded"
 
 
+_SETTLED = frozenset({InvoiceStatus.PAID, InvoiceStatus.REFUNDED})
+
 INVOICE = StateMachine[InvoiceStatus](
     "invoice",
     {
-        InvoiceStatus.PENDING: frozenset({InvoiceStatus.PAID, InvoiceStatus.OVERDUE, InvoiceStatus.VOID}),
-        InvoiceStatus.OVERDUE: frozenset({InvoiceStatus.PAID, InvoiceStatus.VOID}),
-        InvoiceStatus.PAID: frozenset({InvoiceStatus.REFUNDED}),
+        InvoiceStatus.PENDING: _SETTLED | {InvoiceStatus.OVERDUE, InvoiceStatus.VOID},
+        InvoiceStatus.OVERDUE: _SETTLED | {InvoiceStatus.PENDING, InvoiceStatus.VOID},
+        InvoiceStatus.PAID: frozenset({InvoiceStatus.PENDING, InvoiceStatus.OVERDUE, InvoiceStatus.REFUNDED}),
         InvoiceStatus.VOID: frozenset(),
         InvoiceStatus.REFUNDED: frozenset(),
     },
@@ -34,8 +38,21 @@ class LineKind(StrEnum):
 
 
 class PaymentStatus(StrEnum):
+    """`reversed`: the bank took it back; `refunded`: all of it was paid back to the customer."""
+
     RECEIVED = "received"
     REVERSED = "reversed"
+    REFUNDED = "refunded"
+
+
+PAYMENT = StateMachine[PaymentStatus](
+    "payment",
+    {
+        PaymentStatus.RECEIVED: frozenset({PaymentStatus.REVERSED, PaymentStatus.REFUNDED}),
+        PaymentStatus.REVERSED: frozenset(),
+        PaymentStatus.REFUNDED: frozenset(),
+    },
+)
 
 
 class AccountKind(StrEnum):

@@ -9,7 +9,19 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Date, Text, any_, bindparam, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Date,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 
 from demarc.kernel.db import Tx
@@ -17,7 +29,9 @@ from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
-from demarc.modules.catalog.models import plan, plan_price, plan_usage_price
+from demarc.modules.catalog.inputs import Rate, Tier
+from demarc.modules.catalog.models import bandwidth_profile, plan, plan_price, plan_usage_price
+from demarc.modules.catalog.states import PriceModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +49,17 @@ class Plan:
     upload_bps: int
     currency: str
     status: str
+    cap_octets: int | None
+    cap_action: str | None
+    cap_download_bps: int | None
+    cap_upload_bps: int | None
     created_at: datetime
     updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class PlanPrice:
-    """What the plan costs from `effective_on` on, in minor units."""
+    """What the plan costs from `effective_on` on (before `until_on`, if there is one), in minor units."""
 
     tenant_id: int
     id: int
@@ -49,12 +67,13 @@ class PlanPrice:
     effective_on: date
     monthly_minor: int
     activation_minor: int
+    until_on: date | None
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class PlanUsagePrice:
-    """What one unit of usage costs from `effective_on` on, in major units."""
+    """What usage costs from `effective_on` on, in major units; `unit_price` is that of the first unit that costs something."""
 
     tenant_id: int
     id: int
@@ -62,8 +81,46 @@ class PlanUsagePrice:
     usage_type: str
     unit: str
     unit_price: Decimal
+    model: str
+    included: Decimal
+    tiers: list[dict[str, Any]]
     effective_on: date
+    until_on: date | None
     created_at: datetime
+
+    @property
+    def rate(self) -> Rate:
+        """How a month's usage is priced."""
+        tiers = tuple(
+            Tier(None if tier["up_to"] is None else Decimal(tier["up_to"]), Decimal(tier["unit_price"]))
+            for tier in self.tiers
+        )
+        return Rate(PriceModel(self.model), self.unit_price, self.included, tiers)
+
+
+@dataclass(frozen=True, slots=True)
+class BandwidthProfile:
+    """Speeds with a name, bit/s."""
+
+    tenant_id: int
+    id: int
+    uid: UUID
+    name: str
+    description: str
+    download_bps: int
+    upload_bps: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def _in_force(table: Table) -> tuple[ColumnElement[bool], ...]:
+    on = bindparam("on", type_=Date)
+    return (table.c.effective_on <= on, or_(table.c.until_on.is_(None), table.c.until_on > on))
+
+
+def _offer_first(table: Table) -> tuple[ColumnElement[Any], ...]:
+    """An offer goes before the price that lasts; of those the latest."""
+    return (table.c.until_on.is_(None), table.c.effective_on.desc())
 
 
 _BY_REF = Query(select(plan).where(mine(plan), plan.c.ref == bindparam("ref")))
@@ -78,9 +135,9 @@ _PRICE_ON = Query(
     .where(
         mine(plan_price),
         plan_price.c.plan_id == bindparam("plan_id"),
-        plan_price.c.effective_on <= bindparam("on", type_=Date),
+        *_in_force(plan_price),
     )
-    .order_by(plan_price.c.effective_on.desc())
+    .order_by(*_offer_first(plan_price))
     .limit(1)
 )
 _PRICES_ON = Query(
@@ -89,15 +146,16 @@ _PRICES_ON = Query(
     .where(
         mine(plan_price),
         plan_price.c.plan_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
-        plan_price.c.effective_on <= bindparam("on", type_=Date),
+        *_in_force(plan_price),
     )
-    .order_by(plan_price.c.plan_id, plan_price.c.effective_on.desc())
+    .order_by(plan_price.c.plan_id, *_offer_first(plan_price))
 )
 _PRICE_FROM = Query(
     select(plan_price).where(
         mine(plan_price),
         plan_price.c.plan_id == bindparam("plan_id"),
         plan_price.c.effective_on == bindparam("effective_on"),
+        plan_price.c.until_on.is_(None),
     )
 )
 _USAGE_PRICE_ON = Query(
@@ -106,9 +164,9 @@ _USAGE_PRICE_ON = Query(
         mine(plan_usage_price),
         plan_usage_price.c.plan_id == bindparam("plan_id"),
         plan_usage_price.c.usage_type == bindparam("usage_type"),
-        plan_usage_price.c.effective_on <= bindparam("on", type_=Date),
+        *_in_force(plan_usage_price),
     )
-    .order_by(plan_usage_price.c.effective_on.desc())
+    .order_by(*_offer_first(plan_usage_price))
     .limit(1)
 )
 _USAGE_PRICE_FROM = Query(
@@ -117,7 +175,19 @@ _USAGE_PRICE_FROM = Query(
         plan_usage_price.c.plan_id == bindparam("plan_id"),
         plan_usage_price.c.usage_type == bindparam("usage_type"),
         plan_usage_price.c.effective_on == bindparam("effective_on"),
+        plan_usage_price.c.until_on.is_(None),
     )
+)
+_USAGE_PRICES_BY_ID = Query(
+    select(plan_usage_price).where(
+        mine(plan_usage_price), plan_usage_price.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
+    )
+)
+_PROFILE_BY_UID = Query(
+    select(bandwidth_profile).where(mine(bandwidth_profile), bandwidth_profile.c.uid == bindparam("uid"))
+)
+_PROFILE_BY_NAME = Query(
+    select(bandwidth_profile).where(mine(bandwidth_profile), bandwidth_profile.c.name == bindparam("name"))
 )
 _SEARCH = func.concat("%", bindparam("search", type_=Text), "%")
 
@@ -127,6 +197,7 @@ PLANS = Listing(
         "status": plan.c.status == bindparam("status"),
         "service_type": plan.c.service_type == bindparam("service_type"),
         "search": or_(plan.c.name.ilike(_SEARCH), plan.c.ref.ilike(_SEARCH)),
+        "has_data_cap": plan.c.cap_octets.is_not(None) == bindparam("has_data_cap", type_=Boolean),
     },
     sorts={"created_at": plan.c.created_at, "plan_id": plan.c.ref, "name": plan.c.name},
     default_sort="created_at",
@@ -145,6 +216,16 @@ USAGE_PRICES = Listing(
     },
     sorts={"effective_on": plan_usage_price.c.effective_on, "usage_type": plan_usage_price.c.usage_type},
     default_sort="effective_on",
+)
+PROFILES = Listing(
+    bandwidth_profile,
+    filters={"search": bandwidth_profile.c.name.ilike(_SEARCH)},
+    sorts={
+        "name": bandwidth_profile.c.name,
+        "created_at": bandwidth_profile.c.created_at,
+        "download_mbps": bandwidth_profile.c.download_bps,
+    },
+    default_sort="name",
 )
 
 
@@ -176,7 +257,7 @@ async def refs_of(tx: Tx, ids: Collection[int]) -> dict[int, str]:
 
 
 async def list_plans(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Plan]:
-    """Filters: status, service_type, search (part of name or reference)."""
+    """Filters: status, service_type, has_data_cap, search (part of name or reference)."""
     return await PLANS.page(tx, Plan, window, sort=sort, **filters)
 
 
@@ -233,3 +314,27 @@ async def list_usage_prices(
     return await USAGE_PRICES.page(
         tx, PlanUsagePrice, window, sort=sort, plan_id=plan_id, usage_type=usage_type
     )
+
+
+async def usage_prices_of(tx: Tx, ids: Collection[int]) -> dict[int, PlanUsagePrice]:
+    """Usage prices by their id."""
+    return {price.id: price for price in await tx.fetch(_USAGE_PRICES_BY_ID, PlanUsagePrice, ids=[*ids])}
+
+
+async def get_profile(tx: Tx, uid: UUID) -> BandwidthProfile:
+    """Raises `NotFound`."""
+    found = await tx.find(_PROFILE_BY_UID, BandwidthProfile, uid=uid)
+    if found is None:
+        raise NotFound(f"no bandwidth profile {uid}")
+    return found
+
+
+async def find_profile_by_name(tx: Tx, name: str) -> BandwidthProfile | None:
+    return await tx.find(_PROFILE_BY_NAME, BandwidthProfile, name=name)
+
+
+async def list_profiles(
+    tx: Tx, window: Window, *, sort: str | None = None, search: str | None = None
+) -> Page[BandwidthProfile]:
+    """Filter: search (part of the name)."""
+    return await PROFILES.page(tx, BandwidthProfile, window, sort=sort, search=search)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, String, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, Index, String, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from demarc.kernel.schema import at, one_of, tenant_table, tenant_unique
+from demarc.kernel.rls import BOUND_RESELLER
+from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
 from demarc.modules.customers.states import CustomerStatus, CustomerTier
 
 customer = tenant_table(
@@ -21,12 +22,17 @@ customer = tenant_table(
     Column("billing_address", JSONB),
     Column("language", String(10), nullable=False, server_default="en"),
     Column("status", String(20), nullable=False, server_default="active"),
+    Column(
+        "reseller_id", BigInteger, server_default=text(BOUND_RESELLER)
+    ),  # who made it, in a reseller's transaction
     at("created_at"),
     at("updated_at"),
     one_of("status", CustomerStatus),
     one_of("tier", CustomerTier),
     tenant_unique("uid"),
     tenant_unique("portal_id"),
+    tenant_fk("reseller_id", "app_user"),
+    visible_when=f"{BOUND_RESELLER} IS NULL OR reseller_id = {BOUND_RESELLER}",
 )
 Index("ix_customer_created", customer.c.tenant_id, customer.c.created_at, customer.c.id)
 Index("ix_customer_email", customer.c.tenant_id, text("lower(email)"))

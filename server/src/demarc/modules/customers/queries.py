@@ -36,6 +36,7 @@ class Customer:
     billing_address: dict[str, Any] | None
     language: str
     status: str
+    reseller_id: int | None
     created_at: datetime
     updated_at: datetime
 

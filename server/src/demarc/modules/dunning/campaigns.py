@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
@@ -15,24 +16,29 @@ from demarc.modules.dunning.errors import CampaignInUse
 from demarc.modules.dunning.inputs import MESSAGES, Action, NewCampaign
 from demarc.modules.dunning.models import dunning_campaign
 from demarc.modules.dunning.queries import Campaign, count_executions, get_campaign_to_change
+from demarc.modules.dunning.webhook_secrets import may_call_inside
 from demarc.modules.notifications.queries import find_wording
 from demarc.modules.notifications.states import Channel
 
 ENTITY = "dunning_campaign"
 
 
-async def create_campaign(tx: Tx, new: NewCampaign, *, uid: UUID | None = None) -> Campaign:
+async def create_campaign(
+    tx: Tx, new: NewCampaign, *, uid: UUID | None = None, inside: Collection[str] = ()
+) -> Campaign:
     """Write down how to collect. Names may repeat.
 
     Args:
         tx: the caller's transaction.
         new: the campaign.
         uid: given by the sandbox only; otherwise the database makes one.
+        inside: hosts that lead to addresses that are not public, as far as they were looked up.
 
     Raises:
-        Invalid: a message's template does not exist.
+        Invalid: a message's template does not exist, or a webhook leads inside.
     """
     await _check_wording(tx, new.actions)
+    _check_webhooks(tx, new.actions, inside)
     fixed = {} if uid is None else {"uid": uid}
     made = await tx.insert(
         dunning_campaign, Campaign, **new.columns(), **fixed, created_at=tx.now, updated_at=tx.now
@@ -53,7 +59,22 @@ async def _check_wording(tx: Tx, actions: tuple[Action, ...]) -> None:
             )
 
 
-async def update_campaign(tx: Tx, uid: UUID, changes: dict[str, Any]) -> Campaign:
+def _check_webhooks(tx: Tx, actions: tuple[Action, ...], inside: Collection[str]) -> None:
+    if may_call_inside(tx):
+        return
+    for position, action in enumerate(actions):
+        if action.url is not None and action.host in inside:
+            raise invalid(
+                f"actions.{position}.url",
+                f"{action.host} is not a public address; webhooks go there only if the operator allows it "
+                "(tenant setting webhook_private_addresses)",
+                code="WEBHOOK_ADDRESS_REFUSED",
+            )
+
+
+async def update_campaign(
+    tx: Tx, uid: UUID, changes: dict[str, Any], *, inside: Collection[str] = ()
+) -> Campaign:
     """Change the given fields of `NewCampaign`; executions that run keep the steps they started with.
 
     Raises:
@@ -65,6 +86,7 @@ async def update_campaign(tx: Tx, uid: UUID, changes: dict[str, Any]) -> Campaig
         return before
     wanted = replace(_as_input(before), **changes)
     await _check_wording(tx, wanted.actions)
+    _check_webhooks(tx, wanted.actions, inside)
     columns = wanted.columns()
     after = await tx.update(
         dunning_campaign,

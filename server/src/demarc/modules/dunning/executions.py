@@ -7,12 +7,15 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from sqlalchemy import BigInteger, any_, bindparam, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.clock import local_date
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import invalid
 from demarc.kernel.outbox import emit
 from demarc.kernel.paging import Window
+from demarc.kernel.sql import Query, mine
 from demarc.kernel.states import change_status, record_status_change
 from demarc.modules.audit.service import record
 from demarc.modules.billing.queries import (
@@ -45,6 +48,15 @@ from demarc.modules.subscriptions.queries import get_subscription
 
 ENTITY = EXECUTION.entity
 _PAGE = 500
+_RELEASE = Query(
+    update(dunning_execution)
+    .where(
+        mine(dunning_execution),
+        dunning_execution.c.invoice_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
+        dunning_execution.c.status == ExecutionStatus.COMPLETED.value,
+    )
+    .values(released_at=bindparam("released_at", type_=dunning_execution.c.released_at.type))
+)
 
 
 def tolerance_minor(tx: Tx) -> int:
@@ -233,6 +245,11 @@ async def list_invoices_to_collect(tx: Tx) -> list[int]:
         if len(page.rows) < _PAGE:
             return [invoice.id for invoice in oldest.values()]
         window = Window(window.skip + _PAGE, _PAGE)
+
+
+async def release_invoices(tx: Tx, invoice_ids: list[int]) -> None:
+    """A payment of these invoices was reversed: those whose execution had completed may be collected once more."""
+    await tx.execute(_RELEASE, ids=invoice_ids, released_at=tx.now)
 
 
 def _age(tx: Tx, invoice: Invoice) -> int:

@@ -6,7 +6,14 @@ from demarc.kernel.db import Tx
 from demarc.kernel.jobs import defer
 from demarc.kernel.outbox import Event, handles, projects
 from demarc.modules.dunning.jobs import PostWebhook, post_webhook
-from demarc.modules.dunning.service import Effect, collect_payment, run_due_step, settle_notification
+from demarc.modules.dunning.service import (
+    Effect,
+    collect_payment,
+    release_invoices,
+    run_due_step,
+    settle_notification,
+    start_execution_for,
+)
 from demarc.modules.dunning.states import ActionOutcome, ActionType
 
 
@@ -27,6 +34,28 @@ async def invoice_paid(tx: Tx, event: Event) -> None:
 async def invoice_voided(tx: Tx, event: Event) -> None:
     """A debt that was struck out is not collected."""
     await _collect(tx, event)
+
+
+@handles("invoice.updated")
+async def invoice_updated(tx: Tx, event: Event) -> None:
+    """A due date that was put off leaves nothing overdue."""
+    await _collect(tx, event)
+
+
+@handles("credit_note.issued")
+async def credit_note_issued(tx: Tx, event: Event) -> None:
+    """What was taken back is not collected."""
+    await _collect(tx, event)
+
+
+@handles("payment.reversed")
+async def payment_reversed(tx: Tx, event: Event) -> None:
+    """What it had paid is collected again, at once where a campaign's time has come."""
+    for subscription_id in event.payload["subscription_ids"]:
+        await collect_payment(tx, subscription_id)
+    await release_invoices(tx, event.payload["invoice_ids"])
+    for invoice_id in event.payload["invoice_ids"]:
+        await start_execution_for(tx, invoice_id)
 
 
 async def _collect(tx: Tx, event: Event) -> None:

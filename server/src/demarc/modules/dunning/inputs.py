@@ -82,6 +82,11 @@ class Action:
                 raise invalid("url", "an action of type webhook needs one")
             _clean_url(self.url)
 
+    @property
+    def host(self) -> str:
+        """Where a webhook goes; empty without a url."""
+        return urlsplit(self.url or "").hostname or ""
+
 
 @dataclass(frozen=True, slots=True)
 class ExclusionRules:

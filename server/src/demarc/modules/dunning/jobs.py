@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
+from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import Invalid, Misconfigured, NotFound, Unavailable
 from demarc.kernel.jobs import Work, job
@@ -13,10 +14,11 @@ from demarc.modules.billing.queries import get_invoice_by_id
 from demarc.modules.customers.queries import get_customer_by_id
 from demarc.modules.dunning.ports import WebhookCall, WebhookPoster
 from demarc.modules.dunning.queries import Execution, StepLog, get_action_by_id, get_execution_by_id
-from demarc.modules.dunning.service import Effect, settle_action
+from demarc.modules.dunning.service import Effect, may_call_inside, settle_action, signing_secrets
 from demarc.modules.dunning.states import ActionOutcome
 from demarc.modules.subscriptions.queries import get_subscription_by_id
 
+EVENT = "dunning.step"
 ATTEMPTS = 30
 """With the delays below: 30 attempts within 23 hours, then nobody answered."""
 
@@ -37,7 +39,7 @@ class PostWebhook(msgspec.Struct, frozen=True):
 async def post_webhook(work: Work, payload: PostWebhook) -> None:
     """Post one webhook step that is still waiting. A crash between posting and noting it posts again, with the same id."""
     async with work.begin() as tx:
-        call = await _call(tx, payload.action_id)
+        call = await _call(tx, work.port(MasterKey), payload.action_id)
     if call is None:
         return
     try:
@@ -57,7 +59,7 @@ async def _settle(work: Work, payload: PostWebhook, effect: Effect, *, transport
         await settle_action(tx, payload.action_id, effect, transport=transport)
 
 
-async def _call(tx: Tx, action_id: int) -> WebhookCall | None:
+async def _call(tx: Tx, master_key: MasterKey, action_id: int) -> WebhookCall | None:
     """What to post; None when the step no longer waits, or was made undone."""
     try:
         action = await get_action_by_id(tx, action_id)
@@ -69,9 +71,11 @@ async def _call(tx: Tx, action_id: int) -> WebhookCall | None:
     step = execution.steps[action.step]
     return WebhookCall(
         id=f"{execution.uid}.{action.step}.{action.attempt}",
+        event=EVENT,
         url=step.url or "",
         body=await _body(tx, execution, action) | {"data": step.data},
-        allow_private=tx.tenant.settings.get("webhook_private_addresses") is True,
+        allow_private=may_call_inside(tx),
+        secrets=await signing_secrets(tx, master_key),
     )
 
 
@@ -80,7 +84,7 @@ async def _body(tx: Tx, execution: Execution, action: StepLog) -> dict[str, obje
     subscription = await get_subscription_by_id(tx, execution.subscription_id)
     invoice = await get_invoice_by_id(tx, execution.invoice_id)
     return {
-        "type": "dunning.step",
+        "type": EVENT,
         "execution_id": str(execution.uid),
         "step": action.step + 1,
         "total_steps": len(execution.actions),

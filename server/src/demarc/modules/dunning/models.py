@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, SmallInteger, String, Text, Uuid, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
@@ -26,6 +39,17 @@ dunning_campaign = tenant_table(
     tenant_unique("uid"),
 )
 
+dunning_webhook_secret = tenant_table(
+    "dunning_webhook_secret",
+    Column("sealed", LargeBinary, nullable=False),
+    Column("previous_sealed", LargeBinary),
+    at("previous_until", nullable=True),
+    at("rotated_at"),
+    PrimaryKeyConstraint("tenant_id"),
+    key="none",
+)
+"""What the tenant's webhook steps are signed with; after a rotation both secrets sign for a while. Real time."""
+
 dunning_execution = tenant_table(
     "dunning_execution",
     Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
@@ -48,6 +72,7 @@ dunning_execution = tenant_table(
     at("started_at"),
     at("paused_at", nullable=True),
     at("completed_at", nullable=True),
+    at("released_at", nullable=True),  # since then another execution may collect the invoice
     at("created_at"),
     at("updated_at"),
     one_of("status", ExecutionStatus),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -10,14 +10,16 @@ from typing import Any, Protocol
 class WebhookCall:
     """One POST of JSON.
 
-    `id` is the same at every attempt (header `webhook-id`). `allow_private` lets it go to addresses that are not
-    public; without it private, loopback and link-local ones are refused.
+    `id` is the same at every attempt (header `webhook-id`). `secrets` sign it, the newest first. `allow_private` lets
+    it go to addresses that are not public; without it private, loopback and link-local ones are refused.
     """
 
     id: str
+    event: str
     url: str
     body: dict[str, Any]
     allow_private: bool
+    secrets: tuple[bytes, ...] = field(repr=False)
 
 
 class WebhookPoster(Protocol):

@@ -99,6 +99,7 @@ class Execution:
     started_at: datetime
     paused_at: datetime | None
     completed_at: datetime | None
+    released_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -206,7 +207,9 @@ _DUE_IDS = Query(_DUE_EXECUTIONS.with_only_columns(_E.id))
 _DUE_ONE = Query(_DUE_EXECUTIONS.where(_E.id == bindparam("id")).with_for_update(skip_locked=True))
 _TAKEN_INVOICES = Query(
     select(_E.invoice_id).where(
-        mine(dunning_execution), _E.invoice_id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
+        mine(dunning_execution),
+        _E.invoice_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
+        _E.released_at.is_(None),
     )
 )
 _TAKEN_SUBSCRIPTIONS = Query(
@@ -417,7 +420,7 @@ async def claim_due_execution(tx: Tx, execution_id: int) -> Execution | None:
 
 
 async def taken_invoices(tx: Tx, ids: Collection[int]) -> set[int]:
-    """Those of the invoices that an execution was ever started for."""
+    """Those of the invoices that an execution was ever started for, unless it was let go (`release_invoices`)."""
     return await _ids(tx, _TAKEN_INVOICES, ids)
 
 

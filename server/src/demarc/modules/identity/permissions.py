@@ -1,4 +1,9 @@
-"""What each role may do. A permission is `room.verb`; every route names one."""
+"""What each role may do. A permission is `room.verb`; every route names one.
+
+`users.*` is about staff, roles and service tokens, `privacy.*` about all that is known of a customer at once (merge,
+export, erasure), `profile.*` about oneself. A reseller sees its own customers only (the database keeps it, see
+`begin_tenant`), and therefore nothing that is not a customer or public knowledge.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +33,25 @@ WRITE = frozenset(
         "usage.write",
         "billing.write",
         "dunning.write",
+        "notifications.write",
         "sandbox.write",
     }
 )
-ALL = READ | WRITE
+PRIVATE = frozenset({"users.read", "users.write", "privacy.read", "privacy.write"})
+SELF = frozenset({"profile.read", "profile.change"})
+ALL = READ | WRITE | PRIVATE | SELF
 
 BY_ROLE: dict[Role, frozenset[str]] = {
     Role.ADMIN: ALL,
-    Role.SUPPORT: READ | {"customers.write", "services.write", "access.write"},
-    Role.BILLING: READ | {"customers.write", "usage.write", "billing.write", "dunning.write"},
-    Role.TECHNICIAN: READ - {"billing.read", "dunning.read"}
+    Role.SUPPORT: READ | SELF | {"customers.write", "services.write", "access.write", "notifications.write"},
+    Role.BILLING: READ
+    | SELF
+    | {"customers.write", "usage.write", "billing.write", "dunning.write", "notifications.write"},
+    Role.TECHNICIAN: (READ - {"billing.read", "dunning.read"})
+    | SELF
     | {"addressing.write", "services.write", "access.write"},
-    Role.READ_ONLY: READ,
+    Role.RESELLER: SELF | {"customers.read", "customers.write", "catalog.read"},
+    Role.READ_ONLY: READ | SELF,
 }
+SCOPES = ALL - SELF
+"""What a service token may hold: it is nobody, so it has no profile."""

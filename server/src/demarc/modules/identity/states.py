@@ -2,10 +2,23 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from demarc.kernel.states import StateMachine
+
 
 class UserStatus(StrEnum):
+    """Somebody who left is disabled, never deleted: the audit log names him."""
+
     ACTIVE = "active"
     DISABLED = "disabled"
+
+
+USER = StateMachine[UserStatus](
+    "user",
+    {
+        UserStatus.ACTIVE: frozenset({UserStatus.DISABLED}),
+        UserStatus.DISABLED: frozenset({UserStatus.ACTIVE}),
+    },
+)
 
 
 class Role(StrEnum):
@@ -15,4 +28,5 @@ class Role(StrEnum):
     SUPPORT = "support"
     BILLING = "billing"
     TECHNICIAN = "technician"
+    RESELLER = "reseller"
     READ_ONLY = "read_only"

@@ -18,7 +18,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
-from demarc.modules.services.states import LockKind, ProvisioningStatus, ServiceStatus, StepStatus
+from demarc.modules.services.states import (
+    BulkOperation,
+    BulkOutcome,
+    BulkStatus,
+    LockKind,
+    OnError,
+    PlanChangeStatus,
+    ProvisioningStatus,
+    ServiceStatus,
+    StepStatus,
+)
 
 service = tenant_table(
     "service",
@@ -38,8 +48,11 @@ service = tenant_table(
     Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("download_bps", BigInteger, nullable=False),
     Column("upload_bps", BigInteger, nullable=False),
+    Column("identifiers", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("notes", Text, nullable=False, server_default=""),
     Column("installation_address", Text),
     at("installation_scheduled_at", nullable=True),
+    at("activates_at", nullable=True),  # goes on line by itself then
     at("activated_at", nullable=True),
     at("suspended_at", nullable=True),
     at("terminates_at", nullable=True),  # the end of a notice period
@@ -66,6 +79,12 @@ Index(
     postgresql_where=text("status = 'terminating'"),
 )
 Index(
+    "ix_service_activating",
+    service.c.tenant_id,
+    service.c.activates_at,
+    postgresql_where=text("activates_at IS NOT NULL"),
+)
+Index(
     "uq_service_of_subscription",
     service.c.tenant_id,
     service.c.subscription_id,
@@ -81,6 +100,7 @@ service_lock = tenant_table(
     Column("placed_by", Text, nullable=False),
     Column("lifted_by", Text),
     at("placed_at"),
+    at("lifts_at", nullable=True),  # lifted by itself then
     at("lifted_at", nullable=True),
     one_of("kind", LockKind),
     tenant_fk("service_id", "service"),
@@ -92,6 +112,78 @@ Index(
     service_lock.c.kind,
     unique=True,
     postgresql_where=text("lifted_at IS NULL"),
+)
+
+Index(
+    "ix_service_lock_lifting",
+    service_lock.c.tenant_id,
+    service_lock.c.lifts_at,
+    postgresql_where=text("lifted_at IS NULL AND lifts_at IS NOT NULL"),
+)
+
+plan_change = tenant_table(
+    "plan_change",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("service_id", BigInteger, nullable=False),
+    Column("from_plan_id", BigInteger, nullable=False),
+    Column("to_plan_id", BigInteger, nullable=False),
+    Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("status", String(20), nullable=False),
+    Column("error", Text),
+    Column("requested_by", Text, nullable=False),
+    at("due_at"),
+    at("closed_at", nullable=True),
+    at("created_at"),
+    at("updated_at"),
+    one_of("status", PlanChangeStatus),
+    tenant_fk("service_id", "service"),
+    tenant_fk("from_plan_id", "plan"),
+    tenant_fk("to_plan_id", "plan"),
+    tenant_unique("uid"),
+)
+"""Moves to another plan, those to come included; `config` goes over the new plan's settings."""
+Index("ix_plan_change_service", plan_change.c.tenant_id, plan_change.c.service_id, plan_change.c.id)
+Index(
+    "uq_plan_change_scheduled",
+    plan_change.c.tenant_id,
+    plan_change.c.service_id,
+    unique=True,
+    postgresql_where=text("status = 'scheduled'"),
+)
+
+service_bulk = tenant_table(
+    "service_bulk",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("operation", String(20), nullable=False),
+    Column("action", JSONB, nullable=False),
+    Column("on_error", String(10), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("succeeded", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("requested_by", Text, nullable=False),
+    at("created_at"),
+    at("updated_at"),
+    at("finished_at", nullable=True),
+    one_of("operation", BulkOperation),
+    one_of("on_error", OnError),
+    one_of("status", BulkStatus),
+    tenant_unique("uid"),
+)
+"""One order to many services, and how far it has come."""
+
+service_bulk_row = tenant_table(
+    "service_bulk_row",
+    Column("bulk_id", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("service_uid", Uuid, nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("code", String(60)),
+    Column("message", Text),
+    one_of("outcome", BulkOutcome),
+    tenant_fk("bulk_id", "service_bulk"),
+    tenant_unique("bulk_id", "position"),
 )
 
 provisioning_step = tenant_table(

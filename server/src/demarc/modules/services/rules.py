@@ -6,11 +6,15 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from demarc.kernel.clock import local_date
 from demarc.kernel.errors import Conflict, invalid
+from demarc.modules.catalog.inputs import bits_per_second
+from demarc.modules.catalog.queries import Plan
 from demarc.modules.services.states import (
     CARRYING,
+    CONDITIONS,
     HELD_STATUS,
     SERVICE_STATES,
     LockKind,
@@ -22,6 +26,7 @@ _NON_PAYMENT = re.compile(
     r"non[\s_-]?pay|not\s+paid|unpaid|overdue|past\s+due|arrears|late\s+payment|missed\s+payment",
     re.IGNORECASE,
 )
+SPEED_KEYS = ("bandwidth_down_mbps", "bandwidth_up_mbps")
 _FINAL = (ServiceStatus.TERMINATING, ServiceStatus.TERMINATED)
 
 
@@ -77,6 +82,12 @@ def check_may_suspend(status: ServiceStatus) -> None:
         raise _illegal(status, "be suspended", allowed)
 
 
+def check_end_of_lock(kind: LockKind, lifts_at: datetime | None) -> None:
+    """Raises `Invalid`: a fraud lock never lifts by itself."""
+    if kind is LockKind.FRAUD and lifts_at is not None:
+        raise invalid("auto_resume_at", "a fraud lock is lifted by a person only; leave it out")
+
+
 def check_may_resume(status: ServiceStatus, open_kinds: Collection[LockKind], asked: LockKind | None) -> None:
     """There has to be a lock that this request may lift."""
     if status is ServiceStatus.TERMINATED or not open_kinds:
@@ -104,10 +115,17 @@ def check_may_activate(
         )
 
 
-def end_of_notice(
-    asked: datetime | None, *, now: datetime, time_zone: str, may_be_past: bool
+def check_may_schedule(beneath: ServiceStatus, shown: ServiceStatus) -> None:
+    """A day to go on line is for a service that has not been on line yet."""
+    if shown in _FINAL or beneath not in (ServiceStatus.PENDING, ServiceStatus.PROVISIONING):
+        allowed = ", ".join(sorted(target.value for target in SERVICE_STATES.moves[shown]))
+        raise _illegal(shown, "be activated later", allowed or "nothing: it is final")
+
+
+def moment_ahead(
+    asked: datetime | None, *, field: str, now: datetime, time_zone: str, may_be_past: bool
 ) -> datetime | None:
-    """When a service ends; None means now.
+    """When something is to happen; None means now.
 
     Raises:
         Invalid: the day has gone by (a sandbox tenant may name it: it means now).
@@ -115,9 +133,65 @@ def end_of_notice(
     if asked is None or asked <= now:
         gone_by = asked is not None and local_date(asked, time_zone) < local_date(now, time_zone)
         if gone_by and not may_be_past:
-            raise invalid("termination_date", "lies in the past; leave it out to terminate now")
+            raise invalid(field, "lies in the past; leave it out to have it now")
         return None
     return asked
+
+
+def check_may_modify(status: ServiceStatus) -> None:
+    """Settings may change in any state but the last."""
+    if status is ServiceStatus.TERMINATED:
+        raise _illegal(status, "be changed", "nothing: it is final")
+
+
+def check_may_change_plan(status: ServiceStatus, provisioning: ProvisioningStatus) -> None:
+    """Not while it is being brought up, nor when its end is near."""
+    if status in _FINAL:
+        allowed = "terminate" if status is ServiceStatus.TERMINATING else "nothing: it is final"
+        raise _illegal(status, "change its plan", allowed)
+    if provisioning is not ProvisioningStatus.COMPLETED:
+        raise _illegal(
+            status, f"change its plan: its provisioning is {provisioning.value}", "suspend, modify, terminate"
+        )
+
+
+def check_new_plan(service_type: str, plan_id: int, plan: Plan) -> None:
+    """Another plan for the same type of service."""
+    if plan.id == plan_id:
+        raise Conflict(f"the service is of plan {plan.ref} already", code="SAME_PLAN")
+    if plan.service_type != service_type:
+        raise invalid("plan_id", f"plan {plan.ref} is for {plan.service_type}, the service is {service_type}")
+
+
+def check_condition(current: ServiceStatus, condition: ServiceStatus) -> None:
+    """Only a line that was brought up works well or badly; a lock or a notice period does not hide how it works."""
+    if condition not in CONDITIONS:
+        raise invalid("condition", f"has to be one of {', '.join(sorted(CONDITIONS))}")
+    allowed = sorted(target for target in SERVICE_STATES.moves[current] if target in CONDITIONS)
+    if condition not in allowed or current not in CONDITIONS:
+        raise _illegal(
+            current,
+            f"become {condition.value}",
+            ", ".join(allowed if current in CONDITIONS else []) or "activate or provision it first",
+        )
+
+
+def speeds_of(config: dict[str, Any], *, download_bps: int, upload_bps: int) -> tuple[int, int]:
+    """Download and upload in bit/s: those of the settings over those of the plan."""
+    return (
+        _speed(config, "bandwidth_down_mbps", download_bps),
+        _speed(config, "bandwidth_up_mbps", upload_bps),
+    )
+
+
+def _speed(config: dict[str, Any], key: str, of_plan: int) -> int:
+    asked = config.get(key)
+    return of_plan if asked is None else bits_per_second(asked, field=f"service_config.{key}")
+
+
+def without_speeds(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings without the speeds that were agreed beside the plan; a new plan brings its own."""
+    return {key: value for key, value in config.items() if key not in SPEED_KEYS}
 
 
 def _illegal(status: ServiceStatus, what: str, allowed: str) -> Conflict:

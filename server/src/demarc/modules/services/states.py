@@ -45,6 +45,46 @@ class StepStatus(StrEnum):
     COMPENSATED = "compensated"
 
 
+class PlanChangeStatus(StrEnum):
+    SCHEDULED = "scheduled"
+    DONE = "done"
+    CANCELED = "canceled"
+    FAILED = "failed"
+
+
+class BulkOperation(StrEnum):
+    ACTIVATE = "activate"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    TERMINATE = "terminate"
+    MODIFY = "modify"
+    CHANGE_PLAN = "change_plan"
+
+
+class OnError(StrEnum):
+    """What one bad row does to the others: `fail` undoes them all, `skip` leaves it out."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class BulkStatus(StrEnum):
+    """`failed`: with on_error `fail` one row was refused, so that nothing was changed."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class BulkOutcome(StrEnum):
+    """`undone`: nothing was changed, because another row of the request was refused."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNDONE = "undone"
+
+
 _HELD = frozenset(
     {ServiceStatus.SUSPENDED, ServiceStatus.SUSPENDED_NON_PAYMENT, ServiceStatus.SUSPENDED_FRAUD}
 )
@@ -111,3 +151,29 @@ STEP_STATES: StateMachine[StepStatus] = StateMachine(
         StepStatus.COMPENSATED: frozenset({StepStatus.PENDING}),
     },
 )
+
+PLAN_CHANGE_STATES: StateMachine[PlanChangeStatus] = StateMachine(
+    "plan change",
+    {
+        PlanChangeStatus.SCHEDULED: frozenset(
+            {PlanChangeStatus.DONE, PlanChangeStatus.CANCELED, PlanChangeStatus.FAILED}
+        ),
+        PlanChangeStatus.DONE: frozenset(),
+        PlanChangeStatus.CANCELED: frozenset(),
+        PlanChangeStatus.FAILED: frozenset(),
+    },
+)
+
+BULK_STATES: StateMachine[BulkStatus] = StateMachine(
+    "bulk order",
+    {
+        BulkStatus.RUNNING: frozenset({BulkStatus.COMPLETED, BulkStatus.FAILED}),
+        BulkStatus.COMPLETED: frozenset(),
+        BulkStatus.FAILED: frozenset(),
+    },
+)
+
+CONDITIONS = frozenset(
+    {ServiceStatus.ACTIVE, ServiceStatus.DEGRADED, ServiceStatus.MAINTENANCE, ServiceStatus.FAILED}
+)
+"""What staff may say of a line that was brought up: how it works."""

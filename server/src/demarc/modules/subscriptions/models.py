@@ -29,3 +29,22 @@ subscription = tenant_table(
     role_policies={"demarc_ingest": "SELECT"},  # metering finds who pays for a session
 )
 Index("ix_subscription_customer", subscription.c.tenant_id, subscription.c.customer_id)
+
+subscription_term = tenant_table(
+    "subscription_term",
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("plan_id", BigInteger, nullable=False),
+    Column("monthly_minor", BigInteger, nullable=False),
+    at("started_at"),
+    CheckConstraint("monthly_minor >= 0", name="price_not_negative"),
+    tenant_fk("subscription_id", "subscription"),
+    tenant_fk("plan_id", "plan"),
+    append_only=True,
+)
+"""What was agreed from when on: each term lasts until the next one begins, so that a month can be billed in parts."""
+Index(
+    "ix_subscription_term_subscription",
+    subscription_term.c.tenant_id,
+    subscription_term.c.subscription_id,
+    subscription_term.c.started_at,
+)

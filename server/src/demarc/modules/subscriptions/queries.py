@@ -16,7 +16,7 @@ from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
-from demarc.modules.subscriptions.models import subscription
+from demarc.modules.subscriptions.models import subscription, subscription_term
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,18 @@ class Subscription:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The plan and price of a subscription from `started_at` until the next term begins."""
+
+    tenant_id: int
+    id: int
+    subscription_id: int
+    plan_id: int
+    monthly_minor: int
+    started_at: datetime
+
+
 _BY_REF = Query(select(subscription).where(mine(subscription), subscription.c.ref == bindparam("ref")))
 _BY_ID = Query(select(subscription).where(mine(subscription), subscription.c.id == bindparam("id")))
 _HELD_ROW = Query(
@@ -49,6 +61,11 @@ _REFS = Query(
     select(subscription.c.id, subscription.c.ref).where(
         mine(subscription), subscription.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
     )
+)
+_TERMS = Query(
+    select(subscription_term)
+    .where(mine(subscription_term), subscription_term.c.subscription_id == bindparam("subscription_id"))
+    .order_by(subscription_term.c.started_at, subscription_term.c.id)
 )
 
 LISTING = Listing(
@@ -94,6 +111,11 @@ async def hold_subscription(tx: Tx, subscription_id: int) -> Subscription:
     if found is None:
         raise NotFound(f"no subscription {subscription_id}")
     return found
+
+
+async def list_terms(tx: Tx, subscription_id: int) -> list[Term]:
+    """What was agreed from when on, the oldest first; of two that begin at one moment the later one holds."""
+    return await tx.fetch(_TERMS, Term, subscription_id=subscription_id)
 
 
 async def refs_of(tx: Tx, ids: Collection[int]) -> dict[int, str]:

@@ -14,17 +14,19 @@ from demarc.kernel.outbox import emit
 from demarc.kernel.sql import Query
 from demarc.kernel.states import change_status, record_status_change
 from demarc.modules.audit.service import record
-from demarc.modules.catalog.queries import get_plan_by_id, price_on
+from demarc.modules.catalog.queries import Plan, get_plan_by_id, price_on
 from demarc.modules.catalog.states import PlanStatus
 from demarc.modules.customers.queries import get_customer_by_id
 from demarc.modules.customers.states import CustomerStatus
 from demarc.modules.subscriptions.inputs import clean_ref
-from demarc.modules.subscriptions.models import subscription
+from demarc.modules.subscriptions.models import subscription, subscription_term
 from demarc.modules.subscriptions.queries import (
     Subscription,
+    Term,
     find_subscription,
     get_subscription,
     get_subscription_by_id,
+    hold_subscription,
 )
 from demarc.modules.subscriptions.states import SUBSCRIPTION_STATES, SubscriptionStatus
 
@@ -64,8 +66,7 @@ async def open_subscription(tx: Tx, *, ref: str, customer_id: int, plan_id: int)
         return _check_existing(existing, customer_id=customer_id, plan_id=plan_id)
     await _check_customer(tx, customer_id)
     plan = await get_plan_by_id(tx, plan_id)
-    if plan.status != PlanStatus.ACTIVE:
-        raise Conflict(f"plan {plan.ref} is retired and not sold any more", code="PLAN_RETIRED")
+    _check_sold(plan)
     price = await price_on(tx, plan_id, local_date(tx.now, tx.tenant.time_zone))
     made = await tx.find(
         _OPEN,
@@ -82,6 +83,7 @@ async def open_subscription(tx: Tx, *, ref: str, customer_id: int, plan_id: int)
     )
     if made is None:
         return _check_existing(await get_subscription(tx, ref), customer_id=customer_id, plan_id=plan_id)
+    await _begin_term(tx, made)
     await record_status_change(tx, entity=ENTITY, entity_id=made.id, from_status=None, to_status=made.status)
     await record(tx, "subscription.open", entity=ENTITY, entity_id=made.id, after=asdict(made))
     await emit(
@@ -94,6 +96,80 @@ async def open_subscription(tx: Tx, *, ref: str, customer_id: int, plan_id: int)
         activation_minor=price.activation_minor,
     )
     return made
+
+
+async def change_plan(tx: Tx, *, subscription_id: int, plan_id: int) -> Subscription:
+    """Agree on another plan from now on, at its price of today. Proration is billing's: see `list_terms`.
+
+    Raises:
+        NotFound: no such subscription or plan, or the plan has no price yet.
+        Conflict: the subscription was canceled or has this plan already, the plan is retired or in another currency.
+    """
+    before = await hold_subscription(tx, subscription_id)
+    plan = await get_plan_by_id(tx, plan_id)
+    _check_may_change(before, plan)
+    price = await price_on(tx, plan_id, local_date(tx.now, tx.tenant.time_zone))
+    after = await tx.update(
+        subscription,
+        Subscription,
+        {"id": before.id},
+        plan_id=plan_id,
+        monthly_minor=price.monthly_minor,
+        updated_at=tx.now,
+    )
+    await _begin_term(tx, after)
+    change = {
+        "from_plan_id": before.plan_id,
+        "to_plan_id": after.plan_id,
+        "from_monthly_minor": before.monthly_minor,
+        "to_monthly_minor": after.monthly_minor,
+    }
+    await record(tx, "subscription.change_plan", entity=ENTITY, entity_id=after.id, after=change)
+    await emit(
+        tx,
+        "subscription.plan_changed",
+        entity=ENTITY,
+        entity_id=after.id,
+        ref=after.ref,
+        customer_id=after.customer_id,
+        currency=after.currency,
+        changed_at=tx.now.isoformat(),
+        **change,
+    )
+    return after
+
+
+def _check_may_change(before: Subscription, plan: Plan) -> None:
+    if before.status != SubscriptionStatus.ACTIVE:
+        raise Conflict(
+            f"a subscription that is {before.status} cannot change its plan; allowed from here: nothing: it is final",
+            code="ILLEGAL_STATE_CHANGE",
+        )
+    if plan.id == before.plan_id:
+        raise Conflict(f"the subscription {before.ref} is of plan {plan.ref} already", code="SAME_PLAN")
+    _check_sold(plan)
+    if plan.currency != before.currency:
+        raise Conflict(
+            f"plan {plan.ref} is sold in {plan.currency}, the subscription runs in {before.currency}; "
+            "open another subscription",
+            code="CURRENCY_MISMATCH",
+        )
+
+
+def _check_sold(plan: Plan) -> None:
+    if plan.status != PlanStatus.ACTIVE:
+        raise Conflict(f"plan {plan.ref} is retired and not sold any more", code="PLAN_RETIRED")
+
+
+async def _begin_term(tx: Tx, agreed: Subscription) -> None:
+    await tx.insert(
+        subscription_term,
+        Term,
+        subscription_id=agreed.id,
+        plan_id=agreed.plan_id,
+        monthly_minor=agreed.monthly_minor,
+        started_at=tx.now,
+    )
 
 
 async def _check_customer(tx: Tx, customer_id: int) -> None:

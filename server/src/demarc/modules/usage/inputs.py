@@ -66,28 +66,29 @@ class NewUsage(msgspec.Struct, frozen=True, gc=False):
         customer_id: has to be the subscription's customer; may be left out.
         usage_type: e.g. `bandwidth_gb`.
         quantity: in `unit`, at most 6 decimal places.
-        unit_price: in major units of the subscription's currency, at most 6 decimal places.
+        unit_price: in major units of the subscription's currency, at most 6 decimal places; None: what the plan asks.
         period_start: naive means UTC.
         period_end: likewise.
         source_system: who counted.
-        source_record_id: makes the record unique within its source system.
+        source_record_id: makes the record unique within its source system; without it, what the record says does.
     """
 
     subscription_id: Ref
     usage_type: Word
     quantity: Decimal
     unit: Unit
-    unit_price: Decimal
     period_start: datetime
     period_end: datetime
     source_system: Ref
+    unit_price: Decimal | None = None
     source_record_id: SourceId | None = None
     customer_id: UUID | None = None
     description: Text = ""
 
     def __post_init__(self) -> None:
         _check_number("quantity", self.quantity)
-        _check_number("unit_price", self.unit_price)
+        if self.unit_price is not None:
+            _check_number("unit_price", self.unit_price)
         start, end = self.period_start, self.period_end
         if start.year not in YEARS or end.year not in YEARS:
             raise ValueError(f"period_start and period_end have to be from {YEARS[0]} to {YEARS[-1]}")
@@ -112,7 +113,7 @@ class NewUsage(msgspec.Struct, frozen=True, gc=False):
             self.usage_type,
             self.unit,
             self.quantity.normalize(),
-            self.unit_price.normalize(),
+            None if self.unit_price is None else self.unit_price.normalize(),
             self.period_start,
             self.period_end,
             self.description,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from demarc.kernel.db import Connection
-from demarc.modules.usage.statements import OPEN_NEW, RAISE_OPEN
+from demarc.modules.usage.statements import OPEN_NEW, RAISE_CAPS, RAISE_OPEN
 
 METERED_TYPE = "bandwidth_gb"
 METERED_SYSTEM = "radius"
@@ -19,8 +19,11 @@ async def raise_usage(connection: Connection | asyncpg.Connection[asyncpg.Record
     booked before. The month is the tenant's; the price is the subscription's plan's on the day the record is opened,
     0 when the plan has none. The caller serialises the accounting of one session.
 
+    Raises the months of services with a data cap too, whoever meters for billing, and notes each threshold that was reached.
+
     Raises:
         asyncpg.IntegrityConstraintViolationError: a service that is not there; nothing of the block is booked.
     """
     await connection.execute(RAISE_OPEN)
     await connection.execute(OPEN_NEW)
+    await connection.execute(RAISE_CAPS)

@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 
 from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
-from demarc.modules.usage.states import BilledStatus
+from demarc.modules.catalog.states import CapAction
+from demarc.modules.usage.states import BilledStatus, CrossingOutcome
 
 INGEST = {"demarc_ingest": "SELECT, INSERT, UPDATE"}
 
@@ -39,6 +40,9 @@ usage_record = tenant_table(
     Column("quantity", Numeric(18, 6), nullable=False),
     Column("unit", String(20), nullable=False),
     Column("unit_price", Numeric(18, 6), nullable=False),
+    Column(
+        "price_id", BigInteger
+    ),  # the plan's price that rates the whole month; NULL: each unit costs `unit_price`
     Column("currency", String(3), nullable=False),
     Column("input_octets", BigInteger),
     Column("output_octets", BigInteger),
@@ -58,6 +62,7 @@ usage_record = tenant_table(
     CheckConstraint("period_end >= period_start", name="period_ordered"),
     tenant_fk("subscription_id", "subscription"),
     tenant_fk("customer_id", "customer"),
+    tenant_fk("price_id", "plan_usage_price"),
     tenant_unique("uid"),
     role_policies=INGEST,
     postgresql_with={"fillfactor": "80"},
@@ -108,3 +113,81 @@ usage_source_key = tenant_table(
     role_policies=INGEST,
 )
 """Makes (source_system, source_record_id) unique; narrow, so that the records themselves can be partitioned."""
+
+data_cap = tenant_table(
+    "data_cap",
+    Column("service_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("limit_octets", BigInteger, nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("download_bps", BigInteger),
+    Column("upload_bps", BigInteger),
+    at("created_at"),
+    at("updated_at"),
+    one_of("action", CapAction),
+    CheckConstraint("limit_octets > 0", name="limit_positive"),
+    tenant_fk("service_id", "service"),
+    tenant_unique("service_id"),
+    role_policies={"demarc_ingest": "SELECT"},
+)
+"""How much a service may carry in a month, as it was sold or set since; speeds are the throttled ones. No row: no cap."""
+
+data_period = tenant_table(
+    "data_period",
+    Column("service_id", BigInteger, nullable=False),
+    Column("month_on", Date, nullable=False),
+    Column("limit_octets", BigInteger, nullable=False),
+    Column("bonus_octets", BigInteger, nullable=False, server_default="0"),
+    Column("used_octets", BigInteger, nullable=False, server_default="0"),
+    at("updated_at", default_now=True),
+    CheckConstraint("used_octets >= 0 AND bonus_octets >= 0", name="not_negative"),
+    tenant_fk("service_id", "service"),
+    tenant_unique("service_id", "month_on"),
+    role_policies=INGEST,
+    postgresql_with={"fillfactor": "80"},
+)
+"""What a capped service carried in a month of the tenant's calendar, raised in the ingester's transaction; `bonus_octets`: top-ups."""
+
+data_crossing = tenant_table(
+    "data_crossing",
+    Column("service_id", BigInteger, nullable=False),
+    Column("month_on", Date, nullable=False),
+    Column("threshold", SmallInteger, nullable=False),
+    Column("allowance_octets", BigInteger, nullable=False),
+    Column("used_octets", BigInteger, nullable=False),
+    at("crossed_at"),
+    Column("outcome", String(20), nullable=False, server_default="pending"),
+    at("handled_at", nullable=True),
+    one_of("outcome", CrossingOutcome),
+    tenant_fk("service_id", "service"),
+    tenant_unique("service_id", "month_on", "threshold", "allowance_octets"),
+    role_policies=INGEST,
+)
+"""80 or 100 % of a month's allowance was reached: once for each allowance, however often the packets come."""
+Index("ix_data_crossing_pending", data_crossing.c.tenant_id, postgresql_where=text("outcome = 'pending'"))
+
+data_top_up = tenant_table(
+    "data_top_up",
+    Column("uid", Uuid, nullable=False),
+    Column("service_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("month_on", Date, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    Column("usage_record_id", BigInteger),  # what bills it; NULL: it was given
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("placed_by", Text, nullable=False),
+    at("created_at"),
+    CheckConstraint("octets > 0", name="positive"),
+    tenant_fk("service_id", "service"),
+    tenant_fk("usage_record_id", "usage_record"),
+    tenant_unique("uid"),
+)
+"""Octets that were bought or given beyond the cap, for one month."""
+Index("ix_data_top_up_service", data_top_up.c.tenant_id, data_top_up.c.service_id, data_top_up.c.month_on)
+Index(
+    "ix_data_top_up_subscription",
+    data_top_up.c.tenant_id,
+    data_top_up.c.subscription_id,
+    data_top_up.c.month_on,
+)

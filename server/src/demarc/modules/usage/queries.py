@@ -19,12 +19,14 @@ from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
+from demarc.modules.catalog.inputs import METERED_TYPE
+from demarc.modules.catalog.queries import usage_prices_of
 from demarc.modules.usage.inputs import Span
 from demarc.modules.usage.joins import OWNERS, RECORD_WITH_OWNERS, subscription
-from demarc.modules.usage.models import usage_record, usage_source_key
+from demarc.modules.usage.models import data_top_up, usage_record, usage_source_key
+from demarc.modules.usage.rules import Month, octets_to_gb, only_currency, overall, rate_lines, totals_by_type
 from demarc.modules.usage.rules import TypeTotal as TypeTotal  # noqa: PLC0414 - callers get rows of it
 from demarc.modules.usage.rules import UsageLine as UsageLine  # noqa: PLC0414 - likewise
-from demarc.modules.usage.rules import only_currency, overall, totals_by_type
 from demarc.modules.usage.rules import reading_minor as reading_minor  # noqa: PLC0414 - how a record shows its amount
 from demarc.modules.usage.states import BilledStatus
 
@@ -50,6 +52,7 @@ class UsageRecord:
     quantity: Decimal
     unit: str
     unit_price: Decimal
+    price_id: int | None
     currency: str
     input_octets: int | None
     output_octets: int | None
@@ -255,6 +258,15 @@ async def list_lines(
     if span is not None:
         given |= {"period_start": span.start, "period_end": span.end}
     given = {name: value for name, value in given.items() if value is not None}
+    lines = await _add_up(tx, given, statuses, bucket)
+    if all(line.price_id is None for line in lines):
+        return lines
+    return await _rate(tx, lines, given, statuses)
+
+
+async def _add_up(
+    tx: Tx, given: dict[str, Any], statuses: Sequence[BilledStatus], bucket: str = "month"
+) -> list[UsageLine]:
     return await tx.fetch(
         _lines_query(tuple(sorted(given)), bucket),
         UsageLine,
@@ -264,9 +276,55 @@ async def list_lines(
     )
 
 
+async def _rate(
+    tx: Tx, lines: list[UsageLine], given: dict[str, Any], statuses: Sequence[BilledStatus]
+) -> list[UsageLine]:
+    """Price the lines whose month is priced as a whole: with what is billed of it beside them, and with what was topped up."""
+    rated = [line for line in lines if line.price_id is not None]
+    prices = sorted({line.price_id for line in rated if line.price_id is not None})
+    subscriptions = sorted({line.subscription_id for line in rated})
+    billed: dict[Month, Decimal] = {}
+    whole = {"price_ids": prices, "subscription_ids": subscriptions}
+    for line in await _add_up(tx, whole, (BilledStatus.BILLED,)):
+        billed[line.month] = line.quantity
+    if BilledStatus.BILLED in statuses:
+        for line in await _add_up(tx, given, (BilledStatus.BILLED,)):
+            if line.price_id is not None:
+                billed[line.month] -= line.quantity
+    known = await usage_prices_of(tx, prices)
+    bonuses = await _list_bonuses(tx, rated, subscriptions)
+    return rate_lines(lines, {key: price.rate for key, price in known.items()}, billed, bonuses)
+
+
+async def _list_bonuses(
+    tx: Tx, rated: Sequence[UsageLine], subscriptions: Sequence[int]
+) -> dict[Month, Decimal]:
+    """GB that were bought or given on top of the metered months."""
+    metered = {line.month for line in rated if line.usage_type == METERED_TYPE}
+    if not metered:
+        return {}
+    rows = await tx.connection.fetch(
+        _BONUSES.sql, *_BONUSES.arguments({"tenant_id": tx.tenant.id, "subscription_ids": [*subscriptions]})
+    )
+    topped_up = {(row["subscription_id"], row["month_on"]): octets_to_gb(row["octets"]) for row in rows}
+    return {month: topped_up[month[0], month[3]] for month in metered if (month[0], month[3]) in topped_up}
+
+
+_SUBSCRIPTIONS = bindparam("subscription_ids", type_=ARRAY(BigInteger))
 _COUNTED = _MEMBERSHIP | {
-    "record_ids": usage_record.c.id == any_(bindparam("record_ids", type_=ARRAY(BigInteger)))
+    "record_ids": usage_record.c.id == any_(bindparam("record_ids", type_=ARRAY(BigInteger))),
+    "price_ids": usage_record.c.price_id == any_(bindparam("price_ids", type_=ARRAY(BigInteger))),
+    "subscription_ids": usage_record.c.subscription_id == any_(_SUBSCRIPTIONS),
 }
+_BONUSES = Query(
+    select(
+        data_top_up.c.subscription_id,
+        data_top_up.c.month_on,
+        cast(func.sum(data_top_up.c.octets), BigInteger).label("octets"),
+    )
+    .where(mine(data_top_up), data_top_up.c.subscription_id == any_(_SUBSCRIPTIONS))
+    .group_by(data_top_up.c.subscription_id, data_top_up.c.month_on)
+)
 
 
 @lru_cache(maxsize=128)
@@ -281,6 +339,7 @@ def _lines_query(filters: tuple[str, ...], bucket: str) -> Query:
         record.usage_type,
         record.unit,
         record.unit_price,
+        record.price_id,
         record.currency,
         starts_at,
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 
 from demarc.kernel.errors import invalid
 from demarc.kernel.money import round_to_minor
-
-GB_OCTETS = 1 << 30
-"""GB = 2^30 octets, as document 002 computes it."""
+from demarc.modules.catalog.inputs import GB_OCTETS as GB_OCTETS  # noqa: PLC0414 - 2^30, as document 002 computes it
+from demarc.modules.catalog.inputs import Rate
 
 MIXED = "mixed"
 _EXACT = Context(prec=100)
@@ -23,6 +22,10 @@ class UsageLine:
     """Usage of one subscription, type, unit, price and period, added up exactly; it is rounded once, as a whole.
 
     `starts_at` is the period's beginning by the tenant's clock (no zone). `octets` is what was metered (None: nothing), `posted` the quantity that came without octets.
+
+    With a `rate` the whole month is priced together: `before` is what is on invoices of that month already, `bonus` what was bought on
+    top of a package, and the line costs what its quantity adds to the month. Its order does not matter: the lines of a month add up
+    to the cost of the month. (A volume price that falls below what was billed takes nothing back.)
     """
 
     subscription_id: int
@@ -35,6 +38,10 @@ class UsageLine:
     records: int
     posted: Decimal
     octets: int | None
+    price_id: int | None = None
+    rate: Rate | None = None
+    before: Decimal = Decimal(0)
+    bonus: Decimal = Decimal(0)
 
     @property
     def quantity(self) -> Decimal:
@@ -47,9 +54,27 @@ class UsageLine:
         return six_places(self.quantity)
 
     @property
+    def shown_unit_price(self) -> Decimal:
+        """What one unit costs; of a month that is priced as a whole, the first one that costs something."""
+        return self.unit_price if self.rate is None else self.rate.unit_price
+
+    @property
+    def exact_amount(self) -> Decimal:
+        """In major units, before it is rounded."""
+        if self.rate is None:
+            return _EXACT.multiply(self.quantity, self.unit_price)
+        whole = self.rate.cost(_EXACT.add(self.before, self.quantity), bonus=self.bonus)
+        return max(_EXACT.subtract(whole, self.rate.cost(self.before, bonus=self.bonus)), Decimal(0))
+
+    @property
     def amount_minor(self) -> int:
         """The line's amount, rounded half up once."""
-        return round_to_minor(_EXACT.multiply(self.quantity, self.unit_price), self.currency)
+        return round_to_minor(self.exact_amount, self.currency)
+
+    @property
+    def month(self) -> tuple[int, str, int | None, date]:
+        """What is rated together: subscription, type and price of one calendar month."""
+        return self.subscription_id, self.usage_type, self.price_id, self.starts_at.date().replace(day=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +164,34 @@ def only_currency(lines: Iterable[UsageLine], otherwise: str) -> str:
         listed = ", ".join(sorted(currencies))
         raise invalid("subscription_id", f"the usage asked for is in {listed}: ask for one subscription")
     return currencies.pop()
+
+
+Month = tuple[int, str, int | None, date]
+"""See `UsageLine.month`."""
+
+
+def rate_lines(
+    lines: Iterable[UsageLine],
+    rates: Mapping[int, Rate],
+    billed: Mapping[Month, Decimal],
+    bonuses: Mapping[Month, Decimal],
+) -> list[UsageLine]:
+    """The lines with what prices them, in their order.
+
+    Args:
+        lines: of whole months or of shorter periods, which then go on where the one before ended.
+        rates: by price.
+        billed: what other invoices bill of each month.
+        bonuses: what was bought on top of each month's package.
+    """
+    reached: dict[Month, Decimal] = {}
+    rated = []
+    for line in lines:
+        if line.price_id is None:
+            rated.append(line)
+            continue
+        before = reached.get(line.month, billed.get(line.month, Decimal(0)))
+        reached[line.month] = _EXACT.add(before, line.quantity)
+        bonus = bonuses.get(line.month, Decimal(0))
+        rated.append(replace(line, rate=rates[line.price_id], before=before, bonus=bonus))
+    return rated

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from demarc.kernel.clock import local_date
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import DemarcError, Detail, NotFound, invalid
 from demarc.kernel.ids import new_uids
 from demarc.kernel.outbox import emit
 from demarc.kernel.states import record_status_change
 from demarc.modules.audit.service import record
+from demarc.modules.catalog.queries import PlanUsagePrice, find_usage_price
+from demarc.modules.catalog.states import PriceModel
 from demarc.modules.usage import statements
 from demarc.modules.usage.errors import already_billed, other_content
 from demarc.modules.usage.inputs import BULK_MAX, NewUsage, OnError, Span
@@ -61,12 +67,13 @@ class _Owner(NamedTuple):
     customer_id: int
     customer_uid: UUID
     currency: str
+    plan_id: int
 
 
 async def record_usage(tx: Tx, new: NewUsage) -> tuple[UsageRecord, bool]:
     """Record one piece of usage; the second value tells whether it is new.
 
-    The same record of the same source again is the first one.
+    The same record of the same source again is the first one: by its source's id, without one by what it says.
 
     Raises:
         NotFound: no such subscription.
@@ -104,10 +111,14 @@ async def record_usage_bulk(
     refused = _refusals(rows, owners)
     if refused and on_error is OnError.FAIL:
         raise _located(refused[0], len(rows))
+    prices, unpriced = await _plan_prices(tx, rows, owners)
+    if unpriced and on_error is OnError.FAIL:
+        raise _located(unpriced[0], len(rows))
+    refused = sorted([*refused, *unpriced], key=lambda refusal: refusal.index)
     bad = {refusal.index for refusal in refused}
     uids = [metered.get(index) if index not in bad else None for index in range(len(rows))]
     taken = [(i, row) for i, row in enumerate(rows) if i not in bad and i not in metered]
-    created = await _insert(tx, taken, owners, uids)
+    created = await _insert(tx, taken, owners, uids, prices)
     if created < len(taken):
         late = await _resolve_duplicates(tx, taken, uids)
         if late and on_error is OnError.FAIL:
@@ -213,6 +224,33 @@ async def _find_owners(tx: Tx, rows: Sequence[NewUsage]) -> dict[str, _Owner]:
     return {owner.ref: owner for owner in map(_Owner._make, found)}
 
 
+async def _plan_prices(
+    tx: Tx, rows: Sequence[NewUsage], owners: dict[str, _Owner]
+) -> tuple[dict[int, PlanUsagePrice], list[Refusal]]:
+    """The plan's price of the day they begin, by index, for records that came without one; and those that have none."""
+    without = [i for i, row in enumerate(rows) if row.unit_price is None and row.subscription_id in owners]
+    known: dict[tuple[int, str, date], PlanUsagePrice | None] = {}
+    found: dict[int, PlanUsagePrice] = {}
+    refused = []
+    for index in without:
+        row = rows[index]
+        day = local_date(row.period_start, tx.tenant.time_zone)
+        key = (owners[row.subscription_id].plan_id, row.usage_type, day)
+        if key not in known:
+            known[key] = await find_usage_price(tx, *key)
+        price = known[key]
+        if price is None:
+            message = f"the plan of {row.subscription_id} has no price for {row.usage_type}; give one"
+            refused.append(Refusal(index, invalid("unit_price", message)))
+        elif price.unit != row.unit:
+            refused.append(
+                Refusal(index, invalid("unit", f"the plan prices {row.usage_type} by {price.unit}"))
+            )
+        else:
+            found[index] = price
+    return found, refused
+
+
 def _refusals(rows: Sequence[NewUsage], owners: dict[str, _Owner]) -> list[Refusal]:
     refused = []
     for index, row in enumerate(rows):
@@ -244,6 +282,7 @@ async def _insert(
     taken: Sequence[tuple[int, NewUsage]],
     owners: dict[str, _Owner],
     uids: list[UUID | None],
+    prices: Mapping[int, PlanUsagePrice],
 ) -> int:
     """Insert what is new, and give every taken record the uid it has if it is."""
     if not taken:
@@ -252,13 +291,49 @@ async def _insert(
     for (index, _), uid in zip(taken, made, strict=True):
         uids[index] = uid
     rows = [row for _, row in taken]
+    prints = [row.fingerprint() for row in rows]
     created: int = await tx.connection.fetchval(
-        statements.INSERT_RECORDS, tx.tenant.id, made, *_columns(rows, owners)
+        statements.INSERT_RECORDS,
+        tx.tenant.id,
+        made,
+        *_columns(rows, owners, [_millionths(row, prices.get(index)) for index, row in taken]),
+        _source_keys(rows, prints),
+        prints,
+        [_rated_by(prices.get(index)) for index, _ in taken],
     )
     return created
 
 
-def _columns(rows: Sequence[NewUsage], owners: dict[str, _Owner]) -> tuple[list[Any], ...]:
+def _millionths(row: NewUsage, price: PlanUsagePrice | None) -> int:
+    """The price of its first unit: nothing where a package includes it."""
+    given = row.unit_price if price is None else Decimal(0) if price.included else price.unit_price
+    return int((given or 0) * MILLION)
+
+
+def _rated_by(price: PlanUsagePrice | None) -> int | None:
+    """What rates the month, when it is not each unit by itself."""
+    return None if price is None or price.model == PriceModel.FLAT else price.id
+
+
+def _source_keys(rows: Sequence[NewUsage], prints: Sequence[bytes]) -> list[str]:
+    """What makes each row unique in its source: its own id, else what it says, counted within the request.
+
+    Without ids a request that is sent again brings nothing new, and like rows of one request stay apart.
+    """
+    like: Counter[tuple[str, bytes]] = Counter()
+    keys = []
+    for row, said in zip(rows, prints, strict=True):
+        if row.source_record_id is not None:
+            keys.append(row.source_record_id)
+            continue
+        like[row.source_system, said] += 1
+        keys.append(f"content:{said.hex()}/{like[row.source_system, said]}")
+    return keys
+
+
+def _columns(
+    rows: Sequence[NewUsage], owners: dict[str, _Owner], unit_prices: list[int]
+) -> tuple[list[Any], ...]:
     """The rows as the arrays of `INSERT_RECORDS`; numbers as millionths, which travel several times as fast."""
     whose = [owners[row.subscription_id] for row in rows]
     return (
@@ -267,14 +342,13 @@ def _columns(rows: Sequence[NewUsage], owners: dict[str, _Owner]) -> tuple[list[
         [row.usage_type for row in rows],
         [int(row.quantity * MILLION) for row in rows],
         [row.unit for row in rows],
-        [int(row.unit_price * MILLION) for row in rows],
+        unit_prices,
         [owner.currency for owner in whose],
         [row.period_start for row in rows],
         [row.period_end for row in rows],
         [row.source_system for row in rows],
         [row.source_record_id for row in rows],
         [row.description for row in rows],
-        [None if row.source_record_id is None else row.fingerprint() for row in rows],
     )
 
 
@@ -282,23 +356,20 @@ async def _resolve_duplicates(
     tx: Tx, taken: Sequence[tuple[int, NewUsage]], uids: list[UUID | None]
 ) -> list[Refusal]:
     """Give duplicates the uid of the first one; those that say something else are refused."""
-    keyed = [(index, row) for index, row in taken if row.source_record_id is not None]
+    rows = [row for _, row in taken]
+    keys = _source_keys(rows, [row.fingerprint() for row in rows])
     known = {
         (key.source_system, key.source_record_id): key
-        for key in await list_source_keys(
-            tx,
-            list({row.source_system for _, row in keyed}),
-            [row.source_record_id for _, row in keyed if row.source_record_id is not None],
-        )
+        for key in await list_source_keys(tx, list({row.source_system for row in rows}), keys)
     }
     refused = []
-    for index, row in keyed:
-        key = known[row.source_system, row.source_record_id or ""]
+    for (index, row), source_key in zip(taken, keys, strict=True):
+        key = known[row.source_system, source_key]
         if key.fingerprint in (row.fingerprint(), METERED):
             uids[index] = key.uid
         else:
             uids[index] = None
-            refused.append(Refusal(index, other_content(row.source_system, row.source_record_id or "")))
+            refused.append(Refusal(index, other_content(row.source_system, source_key)))
     return refused
 
 

@@ -12,6 +12,16 @@ class BilledStatus(StrEnum):
     EXCLUDED = "excluded"
 
 
+class CrossingOutcome(StrEnum):
+    """What came of a reached threshold. `surpassed`: a top-up or another limit came first. `late`: the month was over."""
+
+    PENDING = "pending"
+    TOLD = "told"
+    UNREACHABLE = "unreachable"
+    SURPASSED = "surpassed"
+    LATE = "late"
+
+
 BILLING = StateMachine[BilledStatus](
     "usage record",
     {

@@ -8,6 +8,7 @@ from demarc.kernel.db import Tx
 from demarc.kernel.errors import NotFound
 from demarc.modules.catalog.queries import find_plan
 from demarc.modules.customers.queries import get_customer
+from demarc.modules.services.queries import get_service
 from demarc.modules.subscriptions.queries import find_subscription
 
 NOTHING = -1
@@ -38,3 +39,13 @@ async def subscription_key(tx: Tx, ref: str | None) -> int | None:
         return None
     found = await find_subscription(tx, ref)
     return NOTHING if found is None else found.id
+
+
+async def service_key(tx: Tx, uid: UUID | None) -> int | None:
+    """None when no service is asked for."""
+    if uid is None:
+        return None
+    try:
+        return (await get_service(tx, uid)).id
+    except NotFound:
+        return NOTHING

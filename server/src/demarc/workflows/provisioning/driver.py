@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import DemarcError, Unavailable
+from demarc.kernel.errors import Conflict, DemarcError, Unavailable
 from demarc.kernel.jobs import Work, defer, job
 from demarc.kernel.logs import logger
 from demarc.kernel.outbox import Event, projects
@@ -28,12 +28,20 @@ from demarc.modules.services.service import (
     fail_provisioning,
     finish_rollback,
     note_failed_attempt,
+    restart_provisioning,
     start_step,
 )
-from demarc.modules.services.states import ProvisioningStatus, StepStatus
+from demarc.modules.services.states import (
+    PROVISIONING_STATES,
+    SERVICE_STATES,
+    ProvisioningStatus,
+    ServiceStatus,
+    StepStatus,
+)
 from demarc.workflows.provisioning.steps import STEPS, Detail
 
 _LOG = logger(__name__)
+_GIVEN_UP = (ProvisioningStatus.FAILED, ProvisioningStatus.ROLLED_BACK)
 
 
 class ServiceJob(msgspec.Struct, frozen=True):
@@ -69,6 +77,54 @@ async def deprovision(work: Work, order: ServiceJob) -> None:
     await _undo_all(work, order.service_id, in_flight=False)
 
 
+@job("services.roll_back", ServiceJob)
+async def roll_back(work: Work, order: ServiceJob) -> None:
+    """Undo what a canceled provisioning had done. What is under way is left to the provisioning job, as in `deprovision`."""
+    await _undo_all(work, order.service_id, in_flight=False)
+
+
+async def cancel_provisioning(tx: Tx, service_id: int, *, reason: str) -> Service:
+    """Stop bringing a service up, and undo what was done; of one that has failed, see again to its undoing.
+
+    Raises:
+        NotFound: no such service.
+        Conflict: it is brought up, rolled back, or has ended.
+    """
+    service = await hold_service(tx, service_id)
+    status = ProvisioningStatus(service.provisioning_status)
+    if status is not ProvisioningStatus.FAILED:
+        step = await find_next_step(tx, service_id)
+        PROVISIONING_STATES.check(status, ProvisioningStatus.FAILED)
+        check_not_ended(service)
+        if step is None:
+            raise Conflict(
+                "every step is done; suspend or terminate the service", code="ILLEGAL_STATE_CHANGE"
+            )
+        service = await fail_provisioning(tx, service_id, step, reason)
+    await defer(tx, roll_back, ServiceJob(service_id), dedupe_key=f"roll_back:{tx.tenant.id}:{service_id}")
+    await _queue(tx, service_id)
+    return service
+
+
+async def retry_provisioning(tx: Tx, service_id: int) -> Service:
+    """Bring a service up again from the first step, after all that was done is undone.
+
+    Raises:
+        NotFound: no such service.
+        Conflict: it has not failed, or is not rolled back yet.
+        DemarcError: a step without work outside refused again; nothing changed.
+    """
+    check_not_ended(await hold_service(tx, service_id))
+    await restart_provisioning(tx, service_id)
+    return await run_at_once(tx, service_id)
+
+
+def check_not_ended(service: Service) -> None:
+    """Raises `Conflict`: a service that ends is not brought up."""
+    if service.status in (ServiceStatus.TERMINATING, ServiceStatus.TERMINATED):
+        SERVICE_STATES.check(ServiceStatus(service.status), ServiceStatus.PROVISIONING)
+
+
 @projects("service.terminated")
 async def undo_after_the_end(tx: Tx, event: Event) -> None:
     """What a service took from the world outside is given back once its end is committed."""
@@ -83,12 +139,16 @@ async def run_at_once(tx: Tx, service_id: int) -> Service:
     """
     for step in await list_steps(tx, service_id):
         if STEPS[step.name].call is not None:
-            await defer(
-                tx, provision, ServiceJob(service_id), dedupe_key=f"provision:{tx.tenant.id}:{service_id}"
-            )
+            await _queue(tx, service_id)
             return await get_service_by_id(tx, service_id)
         await _perform(tx, await hold_service(tx, service_id), step, {})
     return await complete_provisioning(tx, service_id)
+
+
+async def _queue(tx: Tx, service_id: int) -> None:
+    """Not twice: while the job waits or runs it will see for itself what is to be done."""
+    key = f"provision:{tx.tenant.id}:{service_id}"
+    await defer(tx, provision, ServiceJob(service_id), dedupe_key=key)
 
 
 async def _advance(work: Work, service_id: int) -> bool:
@@ -147,7 +207,7 @@ async def _clean_up(work: Work, service_id: int) -> None:
     """After a failure, or when the service has ended under the job's hands."""
     async with work.begin() as tx:
         service = await get_service_by_id(tx, service_id)
-    if service.provisioning_status in (ProvisioningStatus.FAILED, ProvisioningStatus.ROLLED_BACK):
+    if service.provisioning_status in _GIVEN_UP:
         await _undo_all(work, service_id, in_flight=True)
 
 
@@ -160,27 +220,33 @@ async def _undo_last(work: Work, service_id: int, *, in_flight: bool) -> bool:
     """Undo the last step that has to be undone; False when none is left."""
     async with work.begin() as tx:
         service = await hold_service(tx, service_id)
-        step = await _last_to_undo(tx, service_id, in_flight=in_flight)
+        step = await _last_to_undo(tx, service, in_flight=in_flight)
         if step is None:
-            await _close_rollback(tx, service)
+            if in_flight or await _last_to_undo(tx, service, in_flight=True) is None:
+                await _close_rollback(tx, service)
             return False
     recall = STEPS[step.name].recall
     if recall is not None:
         await recall(work, service, step.detail)
     async with work.begin() as tx:
         service = await hold_service(tx, service_id)
-        again = await _last_to_undo(tx, service_id, in_flight=in_flight)
+        again = await _last_to_undo(tx, service, in_flight=in_flight)
         if again is not None and again.position == step.position:
             await _undo(tx, service, again)
     return True
 
 
-async def _last_to_undo(tx: Tx, service_id: int, *, in_flight: bool) -> ProvisioningStep | None:
-    """Steps that are done, and those that may have left something outside without knowing its outcome."""
+async def _last_to_undo(tx: Tx, service: Service, *, in_flight: bool) -> ProvisioningStep | None:
+    """Steps that are done, and those that may have left something outside without knowing its outcome.
+
+    None too when the service was started over meanwhile: what it is made of then is not ours to undo.
+    """
+    if service.status != ServiceStatus.TERMINATED and service.provisioning_status not in _GIVEN_UP:
+        return None
     return next(
         (
             step
-            for step in reversed(await list_steps(tx, service_id))
+            for step in reversed(await list_steps(tx, service.id))
             if step.status == StepStatus.COMPLETED or (in_flight and _may_have_reached_out(step))
         ),
         None,

@@ -1,5 +1,6 @@
 """Every write of NAS, subscribers, their projection and orders to NAS, one function per use case."""
 
+from demarc.modules.access.service.addresses import give_address, take_address_back
 from demarc.modules.access.service.nas import create_nas, project_clock, update_nas
 from demarc.modules.access.service.orders import (
     claim_order,
@@ -8,6 +9,12 @@ from demarc.modules.access.service.orders import (
     give_up_order,
     order_rates,
     settle_order,
+)
+from demarc.modules.access.service.policies import (
+    lapse_policies,
+    lift_policy,
+    lift_service_policy,
+    place_policy,
 )
 from demarc.modules.access.service.projection import (
     Projected,
@@ -41,8 +48,13 @@ __all__ = [
     "disconnect_sessions",
     "enforce_access",
     "forget_deleted_logins",
+    "give_address",
     "give_up_order",
+    "lapse_policies",
+    "lift_policy",
+    "lift_service_policy",
     "order_rates",
+    "place_policy",
     "project_clock",
     "project_login",
     "rebuild_logins",
@@ -52,6 +64,7 @@ __all__ = [
     "resume_subscriber",
     "settle_order",
     "suspend_subscriber",
+    "take_address_back",
     "update_nas",
     "update_subscriber",
 ]

@@ -15,6 +15,7 @@ from demarc.kernel.sql import Query, mine
 from demarc.modules.access.inputs import NewNas, clean_nas_changes
 from demarc.modules.access.models import aaa_nas, nas
 from demarc.modules.access.queries import Nas, NasProjection, find_nas_projection, get_nas
+from demarc.modules.access.rules import SPEED_REPLIES
 from demarc.modules.access.service.duplicates import explained
 from demarc.modules.access.service.sealing import open_nas_secret, seal_nas_secret
 from demarc.modules.access.states import MessageAuthenticatorMode, NasStatus
@@ -108,6 +109,7 @@ async def _project_nas(tx: Tx, row: Nas, secret: str) -> None:
         "secret": secret,
         "shortname": f"{tx.tenant.slug}-{row.id}",
         "vendor": row.vendor,
+        "speed_replies": list(SPEED_REPLIES.get(row.vendor, ())),
         "message_authenticator": row.message_authenticator,
     }
     known = await find_nas_projection(tx, row.id)

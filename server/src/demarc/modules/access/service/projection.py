@@ -13,17 +13,28 @@ from demarc.kernel.sql import Query, mine
 from demarc.modules.access.models import aaa_login, radius_session, subscriber
 from demarc.modules.access.queries import (
     Login,
+    Policy,
     Subscriber,
     find_login,
     get_subscriber_by_id,
     list_all_subscribers,
+    list_open_policies,
     list_subscribers_of_services,
 )
-from demarc.modules.access.rules import clear_text_for_chap, decide, garden_of, must_redial, nt_hash
+from demarc.modules.access.rules import (
+    Verdict,
+    address_replies,
+    clear_text_for_chap,
+    decide,
+    framed_ip,
+    garden_of,
+    must_redial,
+    nt_hash,
+)
 from demarc.modules.access.service.orders import disconnect_sessions, order_rates
 from demarc.modules.access.service.sealing import open_password
-from demarc.modules.access.states import LoginDecision, SubscriberStatus
-from demarc.modules.addressing.queries import list_held_addresses
+from demarc.modules.access.states import LoginDecision, PolicyKind, SubscriberStatus
+from demarc.modules.addressing.queries import list_holdings
 from demarc.modules.services.queries import Service, hold_service, list_open_locks
 from demarc.modules.services.states import LockKind
 
@@ -135,6 +146,10 @@ async def _login_columns(tx: Tx, row: Subscriber, service: Service) -> dict[str,
     garden = garden_of(tx.tenant.settings)
     locks = await _open_locks(tx, service)
     verdict = decide(SubscriberStatus(row.status), service, locks, has_garden=garden is not None)
+    policy = await _governing_policy(tx, row)
+    if policy is not None and policy.blocks and verdict.decision is LoginDecision.ACCEPT:
+        verdict = Verdict(LoginDecision.REJECT, policy.reason or "blocked")
+    download_bps, upload_bps = _speeds(row, service, policy)
     columns: dict[str, Any] = {
         "decision": verdict.decision.value,
         "decision_reason": verdict.reason,
@@ -143,8 +158,9 @@ async def _login_columns(tx: Tx, row: Subscriber, service: Service) -> dict[str,
         "session_limit": row.session_limit,
         "expires_at": row.expires_at,
         "framed_pool": None,
-        "download_bps": row.download_bps or service.download_bps,
-        "upload_bps": row.upload_bps or service.upload_bps,
+        "replies": [],
+        "download_bps": download_bps,
+        "upload_bps": upload_bps,
     }
     if verdict.decision is LoginDecision.GARDEN and garden is not None:
         return columns | {
@@ -153,7 +169,30 @@ async def _login_columns(tx: Tx, row: Subscriber, service: Service) -> dict[str,
             "download_bps": garden.download_bps or columns["download_bps"],
             "upload_bps": garden.upload_bps or columns["upload_bps"],
         }
-    return columns | {"framed_ip": (await list_held_addresses(tx, [row.id])).get(row.id)}
+    held = (await list_holdings(tx, [row.id])).get(row.id, [])
+    return columns | {"framed_ip": framed_ip(held), "replies": address_replies(held)}
+
+
+async def _governing_policy(tx: Tx, row: Subscriber) -> Policy | None:
+    """The policy that holds for a subscriber: what staff set before a data cap, his own before his service's."""
+    held = [
+        policy
+        for policy in await list_open_policies(tx, row.service_id)
+        if policy.subscriber_id in (None, row.id)
+        and (policy.expires_at is None or policy.expires_at > tx.now)
+    ]
+    held.sort(key=lambda policy: (policy.kind != PolicyKind.OVERRIDE, policy.subscriber_id is None))
+    return held[0] if held else None
+
+
+def _speeds(row: Subscriber, service: Service, policy: Policy | None) -> tuple[int, int]:
+    """(download, upload) in bit/s: policy over the subscriber's own over the service's; fair use never makes faster."""
+    down, up = row.download_bps or service.download_bps, row.upload_bps or service.upload_bps
+    if policy is None or policy.download_bps is None or policy.upload_bps is None:
+        return down, up
+    if policy.kind == PolicyKind.FAIR_USE:
+        return min(down, policy.download_bps), min(up, policy.upload_bps)
+    return policy.download_bps, policy.upload_bps
 
 
 async def _open_locks(tx: Tx, service: Service) -> frozenset[LockKind]:
@@ -167,9 +206,8 @@ async def _tell_nas(tx: Tx, subscriber_id: int, projected: Projected, reason: st
     if before is None or after is None:
         return
     decisions = LoginDecision(before.decision), LoginDecision(after.decision)
-    if must_redial(*decisions) or (
-        after.decision == LoginDecision.ACCEPT and before.framed_ip != after.framed_ip
-    ):
+    told = (before.framed_ip, before.replies) != (after.framed_ip, after.replies)
+    if must_redial(*decisions) or (after.decision == LoginDecision.ACCEPT and told):
         await disconnect_sessions(tx, subscriber_id=subscriber_id, reason=reason)
     elif (before.download_bps, before.upload_bps) != (after.download_bps, after.upload_bps):
         await order_rates(tx, after, reason=reason)

@@ -55,18 +55,22 @@ class Invoice:
     tax_minor: int
     total_minor: int
     paid_minor: int
+    credited_minor: int
     issued_on: date
     due_on: date
     period_start: datetime | None
     period_end: datetime | None
     month_on: date | None
+    notes: str
     created_at: datetime
     updated_at: datetime
 
     @property
     def open_minor(self) -> int:
         """What is still to be paid; nothing once the invoice is void or refunded."""
-        return self.total_minor - self.paid_minor if InvoiceStatus(self.status) in OPEN_INVOICE else 0
+        if InvoiceStatus(self.status) not in OPEN_INVOICE:
+            return 0
+        return self.total_minor - self.paid_minor - self.credited_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ _OPEN_OF_CUSTOMER = Query(
         invoice.c.customer_id == bindparam("customer_id"),
         invoice.c.currency == bindparam("currency"),
         invoice.c.status.in_(_OPEN),
-        invoice.c.paid_minor < invoice.c.total_minor,
+        invoice.c.paid_minor + invoice.c.credited_minor < invoice.c.total_minor,
     ).order_by(invoice.c.due_on, invoice.c.id)
 )
 
@@ -179,7 +183,9 @@ _LINES = Query(
 
 
 _OVERDUE_BALANCE = Query(
-    select(func.coalesce(func.sum(invoice.c.total_minor - invoice.c.paid_minor), 0)).where(
+    select(
+        func.coalesce(func.sum(invoice.c.total_minor - invoice.c.paid_minor - invoice.c.credited_minor), 0)
+    ).where(
         mine(invoice),
         invoice.c.subscription_id == bindparam("subscription_id"),
         invoice.c.status.in_(_OPEN),
@@ -192,6 +198,9 @@ INVOICES = Listing(
     invoice,
     filters={
         "status": invoice.c.status == bindparam("status"),
+        "number": invoice.c.number == bindparam("number"),
+        "issued_from": invoice.c.issued_on >= bindparam("issued_from", type_=Date),
+        "issued_to": invoice.c.issued_on <= bindparam("issued_to", type_=Date),
         "customer_id": invoice.c.customer_id == bindparam("customer_id"),
         "subscription_id": invoice.c.subscription_id == bindparam("subscription_id"),
         "overdue_on": and_(
@@ -246,7 +255,11 @@ async def get_invoices_by_ids(tx: Tx, ids: Collection[int]) -> dict[int, Invoice
 async def list_invoices(
     tx: Tx, window: Window, *, sort: str | None = None, overdue: bool | None = None, **filters: Any
 ) -> Page[Invoice]:
-    """Filters: status, customer_id, subscription_id (internal ids), overdue (past due by the tenant's date)."""
+    """A window of invoices.
+
+    Filters: status, number, issued_from, issued_to (dates, both ends included), customer_id, subscription_id
+    (internal ids), overdue (past due by the tenant's date).
+    """
     if overdue is not None:
         filters["overdue_on" if overdue else "not_overdue_on"] = today(tx)
     return await INVOICES.page(tx, Invoice, window, sort=sort, **filters)

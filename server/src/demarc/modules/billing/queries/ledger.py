@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    DateTime,
     Text,
     and_,
     bindparam,
+    cast,
     func,
+    or_,
     select,
 )
 
@@ -45,6 +49,19 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class StatementEntry:
+    """One entry on a customer's account (above zero: he owes more), and what he owed after it."""
+
+    id: int
+    transaction_id: int
+    kind: str
+    memo: str
+    posted_at: datetime
+    amount_minor: int
+    balance_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountBalance:
     account: str
     currency: str
@@ -60,6 +77,9 @@ class AccountSummary:
     overdue_minor: int
     credit_minor: int
     lifetime_minor: int
+
+
+_MOMENT = DateTime(timezone=True)
 
 
 _ENTRIES_OF_BOOK = ledger_entry.join(
@@ -157,6 +177,64 @@ _BALANCES = {choice: _balances_query(of_customer=choice) for choice in (True, Fa
 _COUNTS = {choice: _count_query(of_customer=choice) for choice in (True, False)}
 
 
+_ACCOUNT_BOOK = (
+    select(
+        ledger_entry.c.id,
+        ledger_entry.c.transaction_id,
+        ledger_transaction.c.kind,
+        ledger_transaction.c.memo,
+        ledger_transaction.c.posted_at,
+        ledger_entry.c.amount_minor,
+        cast(func.sum(ledger_entry.c.amount_minor).over(order_by=ledger_entry.c.id), BigInteger).label(
+            "balance_minor"
+        ),
+    )
+    .select_from(_ENTRIES_OF_BOOK)
+    .where(
+        mine(ledger_entry),
+        ledger_account.c.code == bindparam("code", type_=Text),
+        ledger_account.c.currency == bindparam("currency", type_=Text),
+    )
+    .subquery("account_book")
+)
+
+
+_OF_STATEMENT = tuple(
+    or_(bindparam(name, type_=kind).is_(None), condition)
+    for name, kind, condition in (
+        (
+            "start",
+            _MOMENT,
+            _ACCOUNT_BOOK.c.posted_at >= bindparam("start", type_=_MOMENT),
+        ),
+        ("end", _MOMENT, _ACCOUNT_BOOK.c.posted_at < bindparam("end", type_=_MOMENT)),
+        ("kind", Text(), _ACCOUNT_BOOK.c.kind == bindparam("kind", type_=Text)),
+    )
+)
+
+
+_STATEMENT = {
+    newest_first: Query(
+        select(_ACCOUNT_BOOK)
+        .where(*_OF_STATEMENT)
+        .order_by(_ACCOUNT_BOOK.c.id.desc() if newest_first else _ACCOUNT_BOOK.c.id)
+        .limit(bindparam("window_limit", type_=BigInteger))
+        .offset(bindparam("window_skip", type_=BigInteger))
+    )
+    for newest_first in (True, False)
+}
+
+
+_STATEMENT_COUNT = Query(select(func.count()).select_from(_ACCOUNT_BOOK).where(*_OF_STATEMENT))
+
+
+_BALANCE_AT = Query(
+    select(func.coalesce(func.sum(_ACCOUNT_BOOK.c.amount_minor), 0)).where(
+        _ACCOUNT_BOOK.c.posted_at < bindparam("before", type_=_MOMENT)
+    )
+)
+
+
 _BALANCE = Query(
     select(func.coalesce(func.sum(ledger_entry.c.amount_minor), 0))
     .select_from(
@@ -198,6 +276,30 @@ async def list_ledger_entries(
     return Page(rows, int(await tx.value(_COUNTS[of_customer], **given)), window)
 
 
+async def list_statement(
+    tx: Tx, window: Window, customer_id: int, currency: str, *, sort: str | None = None, **filters: Any
+) -> Page[StatementEntry]:
+    """A customer's account entry by entry, each with the balance after it, in the order they were written.
+
+    Filters: start and end (posted in [start, end)), kind. They leave entries out, not out of the balance.
+
+    Raises:
+        Invalid: the sort is not known (posted_at, -posted_at).
+    """
+    if sort not in _SORTS:
+        raise invalid("sort", "sort by one of posted_at, -posted_at")
+    code = receivable(customer_id).code
+    given = {"start": None, "end": None, "kind": None, **filters, "code": code, "currency": currency}
+    rows = await tx.fetch(
+        _STATEMENT[_SORTS[sort]],
+        StatementEntry,
+        window_limit=window.limit,
+        window_skip=window.skip,
+        **given,
+    )
+    return Page(rows, int(await tx.value(_STATEMENT_COUNT, **given)), window)
+
+
 async def list_balances(tx: Tx, customer_id: int | None = None) -> list[AccountBalance]:
     """What the entries of `list_ledger_entries` come to per account; over all accounts they sum to zero."""
     given = {} if customer_id is None else {"customer_id": customer_id}
@@ -211,6 +313,12 @@ async def customer_balance(tx: Tx, customer_id: int, currency: str | None = None
     return int(await tx.value(_BALANCE, code=code, currency=currency or tx.tenant.currency))
 
 
+async def customer_balance_at(tx: Tx, customer_id: int, currency: str, before: datetime) -> int:
+    """As `customer_balance`, by what was posted before that moment."""
+    code = receivable(customer_id).code
+    return int(await tx.value(_BALANCE_AT, code=code, currency=currency, before=before))
+
+
 async def account_summary(tx: Tx, customer_id: int) -> AccountSummary:
     """What a customer owes, what of it is overdue, and what he has left over."""
     currency = tx.tenant.currency
@@ -220,6 +328,6 @@ async def account_summary(tx: Tx, customer_id: int) -> AccountSummary:
         balance_minor=await customer_balance(tx, customer_id),
         open_minor=sum(row.open_minor for row in owed),
         overdue_minor=sum(row.open_minor for row in owed if row.due_on < today(tx)),
-        credit_minor=sum(row.amount_minor - row.allocated_minor for row in credit),
+        credit_minor=sum(row.free_minor for row in credit),
         lifetime_minor=await lifetime_value(tx, customer_id),
     )

@@ -9,9 +9,10 @@ from datetime import date
 from typing import Any
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import invalid
+from demarc.kernel.errors import Conflict, invalid
 from demarc.kernel.outbox import emit
 from demarc.kernel.states import record_status_change
+from demarc.modules.audit.service import changes as changed_fields
 from demarc.modules.audit.service import record
 from demarc.modules.billing.errors import nothing_to_bill, ref_used
 from demarc.modules.billing.inputs import NewInvoice, NewLine
@@ -29,6 +30,7 @@ from demarc.modules.billing.queries import (
     today,
 )
 from demarc.modules.billing.rules import tax_minor
+from demarc.modules.billing.service.numbers import next_number
 from demarc.modules.billing.service.settlement import (
     ENTITY,
     about,
@@ -37,16 +39,12 @@ from demarc.modules.billing.service.settlement import (
     settle,
     use_credit,
 )
-from demarc.modules.billing.states import INVOICE, InvoiceStatus, LineKind
+from demarc.modules.billing.states import INVOICE, OPEN_INVOICE, InvoiceStatus, LineKind
 from demarc.modules.subscriptions.queries import Subscription, get_subscription_by_id
 from demarc.modules.usage.inputs import Span
 from demarc.modules.usage.queries import UsageLine
 from demarc.modules.usage.service import bill_claimed, claim_pending, release_billed
 
-_NEXT_NUMBER = """
-INSERT INTO invoice_number AS n (tenant_id, year, last) VALUES ($1, $2, 1)
-ON CONFLICT (tenant_id, year) DO UPDATE SET last = n.last + 1 RETURNING last
-"""
 _INSERT_LINES = """
 INSERT INTO invoice_line (tenant_id, invoice_id, position, kind, description, usage_type, quantity, unit, unit_price,
                           octets, amount_minor)
@@ -134,9 +132,47 @@ def usage_line(line: UsageLine) -> NewLine:
         usage_type=line.usage_type,
         quantity=line.shown_quantity,
         unit=line.unit,
-        unit_price=line.unit_price,
+        unit_price=line.shown_unit_price,
         octets=line.octets,
     )
+
+
+async def update_invoice(
+    tx: Tx, ref: str, *, due_on: date | None = None, notes: str | None = None
+) -> Invoice:
+    """Give more or less time to pay an invoice that is open, or note something on any.
+
+    An overdue one whose new due date is still to come is pending again.
+
+    Raises:
+        NotFound: no such invoice.
+        Conflict: the due date of one that is not open.
+        Invalid: the due date is before the issue date or past (but in a sandbox).
+    """
+    before = await lock_after_customer(tx, ref)
+    given = {name: value for name, value in (("due_on", due_on), ("notes", notes)) if value is not None}
+    if not given:
+        return before
+    if due_on is not None:
+        _check_due(tx, before, due_on)
+    after = await tx.update(invoice, Invoice, {"id": before.id}, **given, updated_at=tx.now)
+    if after.status == InvoiceStatus.OVERDUE.value and after.due_on >= today(tx):
+        after = await move(tx, after, InvoiceStatus.PENDING, f"now due on {after.due_on}")
+    old, new = changed_fields(asdict(before), asdict(after))
+    await record(tx, "invoice.update", entity=ENTITY, entity_id=after.id, before=old, after=new)
+    await emit(tx, "invoice.updated", entity=ENTITY, entity_id=after.id, fields=sorted(given), **about(after))
+    return after
+
+
+def _check_due(tx: Tx, open_invoice: Invoice, due_on: date) -> None:
+    if InvoiceStatus(open_invoice.status) not in OPEN_INVOICE:
+        raise Conflict(
+            f"invoice {open_invoice.ref} is {open_invoice.status}; only an open one can be due on another day",
+            code="INVOICE_NOT_OPEN",
+        )
+    earliest = max(open_invoice.issued_on, today(tx))
+    if due_on < earliest and not tx.tenant.is_sandbox:
+        raise invalid("due_date", f"has to be on or after {earliest}")
 
 
 async def void_invoice(tx: Tx, ref: str, *, reason: str) -> Invoice:
@@ -146,10 +182,15 @@ async def void_invoice(tx: Tx, ref: str, *, reason: str) -> Invoice:
 
     Raises:
         NotFound: no such invoice.
-        Conflict: it is paid, void or refunded.
+        Conflict: it is paid, void or refunded, or a credit note took back a part of it.
     """
     before = await lock_after_customer(tx, ref)
     INVOICE.check(InvoiceStatus(before.status), InvoiceStatus.VOID)
+    if before.credited_minor:
+        raise Conflict(
+            f"a credit note took back a part of invoice {before.ref}; credit the rest of it instead",
+            code="INVOICE_CREDITED",
+        )
     released = await list_allocations_of_invoice(tx, before.id)
     await tx.connection.execute(_RELEASE, tx.tenant.id, before.id, tx.now)
     after = await move(tx, before, InvoiceStatus.VOID, reason)
@@ -207,12 +248,11 @@ async def _currency_of(tx: Tx, new: NewInvoice) -> str:
 async def _insert_invoice(tx: Tx, new: NewInvoice, currency: str, issued_on: date) -> Invoice:
     rates = [rule.rate for rule in await rules_in_force(tx, issued_on)]
     tax = tax_minor(new.subtotal_minor, rates, currency)
-    last = await tx.connection.fetchval(_NEXT_NUMBER, tx.tenant.id, issued_on.year)
     made = await tx.insert(
         invoice,
         Invoice,
         ref=new.ref or f"in_{secrets.token_hex(8)}",
-        number=f"INV-{issued_on.year}-{last:06}",
+        number=await next_number(tx, "INV", issued_on),
         customer_id=new.customer_id,
         subscription_id=new.subscription_id,
         status=InvoiceStatus.PENDING.value,

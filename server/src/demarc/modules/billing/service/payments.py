@@ -35,7 +35,7 @@ _INSERT_PAYMENT = Query(
         {
             column.name: bindparam(column.name, type_=column.type)
             for column in payment.c
-            if column.name not in ("id", "uid", "allocated_minor")
+            if column.name not in ("id", "uid", "allocated_minor", "refunded_minor")
         }
     )
     .on_conflict_do_nothing()

@@ -37,6 +37,28 @@ FROM (SELECT id, sum(amount_minor)::bigint AS amount_minor FROM unnest($3::bigin
 WHERE i.tenant_id = $1 AND i.id = u.id
 """
 
+_FREE = """
+WITH freed AS (
+    SELECT * FROM unnest($3::bigint[], $4::bigint[]) AS f(payment_id, amount_minor)
+), rest AS (
+    UPDATE payment p SET allocated_minor = p.allocated_minor - f.amount_minor, updated_at = $5
+    FROM freed f WHERE p.tenant_id = $1 AND p.id = f.payment_id
+)
+UPDATE invoice SET paid_minor = paid_minor - (SELECT sum(amount_minor)::bigint FROM freed), updated_at = $5
+WHERE tenant_id = $1 AND id = $2
+"""
+_DROP_EMPTY = """
+WITH freed AS (
+    SELECT * FROM unnest($3::bigint[], $4::bigint[]) AS f(payment_id, amount_minor)
+), gone AS (
+    DELETE FROM payment_allocation a USING freed f
+    WHERE a.tenant_id = $1 AND a.invoice_id = $2 AND a.payment_id = f.payment_id AND a.amount_minor = f.amount_minor
+)
+UPDATE payment_allocation a SET amount_minor = a.amount_minor - f.amount_minor
+FROM freed f
+WHERE a.tenant_id = $1 AND a.invoice_id = $2 AND a.payment_id = f.payment_id AND a.amount_minor > f.amount_minor
+"""
+
 
 async def hold_account(tx: Tx, *, customer_id: int, currency: str) -> None:
     """Let nobody else bill or allocate a customer's money until the transaction ends."""
@@ -58,7 +80,7 @@ async def use_credit(tx: Tx, customer_id: int, currency: str, *, first: int | No
     open_invoices = await list_open_invoices(tx, customer_id, currency)
     open_invoices.sort(key=lambda row: row.id != first)
     shares = allocate(
-        [(row.id, row.amount_minor - row.allocated_minor) for row in credit],
+        [(row.id, row.free_minor) for row in credit],
         [(row.id, row.open_minor) for row in open_invoices],
     )
     return await share_out(tx, shares)
@@ -80,7 +102,16 @@ async def share_out(tx: Tx, shares: Sequence[Share]) -> list[Invoice]:
     return [await settle(tx, row) if not row.open_minor else row for row in touched.values()]
 
 
+async def free_allocations(tx: Tx, invoice_id: int, freed: Sequence[tuple[int, int]]) -> None:
+    """Take `(payment id, amount)` off an invoice: the money is the customer's credit again."""
+    if freed:
+        ids, amounts = [one for one, _ in freed], [amount for _, amount in freed]
+        await tx.connection.execute(_FREE, tx.tenant.id, invoice_id, ids, amounts, tx.now)
+        await tx.connection.execute(_DROP_EMPTY, tx.tenant.id, invoice_id, ids, amounts)
+
+
 async def settle(tx: Tx, owed: Invoice) -> Invoice:
+    """Nothing is open on it: it is paid."""
     paid = await move(tx, owed, InvoiceStatus.PAID, "paid in full")
     await emit(tx, "invoice.paid", entity=ENTITY, entity_id=paid.id, **about(paid))
     return paid

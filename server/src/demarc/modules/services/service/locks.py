@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import any_, bindparam, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -10,11 +11,25 @@ from sqlalchemy.types import DateTime, Text
 
 from demarc.kernel.db import Tx
 from demarc.kernel.sql import Query, mine
+from demarc.modules.audit.service import record
 from demarc.modules.services.inputs import clean_reason
 from demarc.modules.services.models import service_lock
-from demarc.modules.services.queries import Service, ServiceLock, hold_service, list_open_locks
-from demarc.modules.services.rules import check_may_resume, check_may_suspend, gravest, kinds_to_lift
-from demarc.modules.services.service.standing import settle, tell
+from demarc.modules.services.queries import (
+    ENTITY,
+    Service,
+    ServiceLock,
+    find_lock_due_to_lift,
+    hold_service,
+    list_open_locks,
+)
+from demarc.modules.services.rules import (
+    check_end_of_lock,
+    check_may_resume,
+    check_may_suspend,
+    gravest,
+    kinds_to_lift,
+)
+from demarc.modules.services.service.standing import ahead, settle, tell
 from demarc.modules.services.states import LockKind, ServiceStatus
 
 _LIFT = Query(
@@ -32,18 +47,30 @@ _LIFT = Query(
 )
 
 
-async def place_lock(tx: Tx, *, service_id: int, kind: LockKind, reason: str) -> Service:
-    """Hold a service down. A lock that is on already stays as it is.
+async def place_lock(
+    tx: Tx, *, service_id: int, kind: LockKind, reason: str, lifts_at: datetime | None = None
+) -> Service:
+    """Hold a service down. A lock that is on already stays as it is, but for a new `lifts_at`.
+
+    Args:
+        tx: the caller's transaction.
+        service_id: which service.
+        kind: which lock.
+        reason: why; shown to staff.
+        lifts_at: business time at which the sweep lifts the lock again; None: when somebody does.
 
     Raises:
         NotFound: no such service.
         Conflict: the service is terminating or terminated.
-        Invalid: no reason.
+        Invalid: no reason, or the end is a day that has gone by, or that of a fraud lock, which only a person lifts.
     """
     before = await hold_service(tx, service_id)
     check_may_suspend(ServiceStatus(before.status))
-    kinds = {LockKind(lock.kind) for lock in await list_open_locks(tx, service_id)}
-    if kind in kinds:
+    check_end_of_lock(kind, lifts_at)
+    ahead(tx, lifts_at, field="auto_resume_at")
+    open_locks = {LockKind(lock.kind): lock for lock in await list_open_locks(tx, service_id)}
+    if kind in open_locks:
+        await _move_end(tx, open_locks[kind], lifts_at)
         return before
     await tx.insert(
         service_lock,
@@ -53,11 +80,12 @@ async def place_lock(tx: Tx, *, service_id: int, kind: LockKind, reason: str) ->
         reason=clean_reason(reason),
         placed_by=tx.actor.name,
         placed_at=tx.now,
+        lifts_at=lifts_at,
     )
     after = await settle(
         tx,
         before,
-        replace(before.standing, held_by=gravest({*kinds, kind})),
+        replace(before.standing, held_by=gravest({*open_locks, kind})),
         action="service.suspend",
         reason=reason,
         locks_changed=True,
@@ -65,6 +93,33 @@ async def place_lock(tx: Tx, *, service_id: int, kind: LockKind, reason: str) ->
     )
     await tell(tx, "service.suspended", after, lock=kind.value, reason=reason)
     return after
+
+
+async def _move_end(tx: Tx, lock: ServiceLock, lifts_at: datetime | None) -> None:
+    if lifts_at is None or lifts_at == lock.lifts_at:
+        return
+    await tx.update(service_lock, ServiceLock, {"id": lock.id}, lifts_at=lifts_at)
+    await record(
+        tx,
+        "service.move_end_of_lock",
+        entity=ENTITY,
+        entity_id=lock.service_id,
+        before={"lifts_at": lock.lifts_at},
+        after={"lifts_at": lifts_at},
+    )
+
+
+async def lift_lock_due(tx: Tx, lock_id: int) -> bool:
+    """Lift one lock whose time is over; False when it is not, or is lifted already."""
+    due = await find_lock_due_to_lift(tx, lock_id)
+    if due is None:
+        return False
+    before = await hold_service(tx, due.service_id)
+    if await find_lock_due_to_lift(tx, lock_id) is None:
+        return False
+    kinds = {LockKind(lock.kind) for lock in await list_open_locks(tx, before.id)}
+    await _lift(tx, before, kinds, frozenset({LockKind(due.kind)}), "end of the suspension")
+    return True
 
 
 async def lift_lock(tx: Tx, *, service_id: int, kind: LockKind | None, reason: str = "") -> Service:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from demarc.kernel.db import Tx
@@ -12,8 +13,19 @@ from demarc.modules.audit.service import changes as changed_fields
 from demarc.modules.audit.service import record
 from demarc.modules.services.models import service
 from demarc.modules.services.queries import ENTITY, Service
-from demarc.modules.services.rules import Standing
+from demarc.modules.services.rules import Standing, moment_ahead
 from demarc.modules.services.states import SERVICE_STATES, ServiceStatus
+
+
+def ahead(tx: Tx, asked: datetime | None, *, field: str) -> datetime | None:
+    """When the caller wants it, if that lies ahead; None means now.
+
+    Raises:
+        Invalid: the day has gone by and the tenant is no sandbox.
+    """
+    return moment_ahead(
+        asked, field=field, now=tx.now, time_zone=tx.tenant.time_zone, may_be_past=tx.tenant.is_sandbox
+    )
 
 
 async def settle(

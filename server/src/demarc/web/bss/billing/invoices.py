@@ -12,22 +12,31 @@ from demarc.kernel.errors import invalid
 from demarc.modules.billing.inputs import NewInvoice, NewLine
 from demarc.modules.billing.queries import get_invoice, list_invoices
 from demarc.modules.billing.rules import Month
-from demarc.modules.billing.service import create_invoice, invoice_usage, void_invoice
+from demarc.modules.billing.service import (
+    create_invoice,
+    credit_invoice,
+    invoice_usage,
+    update_invoice,
+    void_invoice,
+)
 from demarc.modules.billing.states import InvoiceStatus
 from demarc.modules.customers.queries import get_customer
 from demarc.modules.subscriptions.queries import Subscription, get_subscription
 from demarc.modules.usage.inputs import Span, span
-from demarc.web.bss.billing.naming import invoices_out, one_invoice_out
+from demarc.web.bss.billing.naming import invoices_out, one_credit_note_out, one_invoice_out
 from demarc.web.bss.billing.schemas import (
+    CreditNoteIn,
+    CreditNoteOut,
     InvoiceIn,
     InvoiceList,
     InvoiceOut,
+    InvoicePatch,
     LineIn,
     UsageTotalsIn,
     VoidIn,
     report_period,
 )
-from demarc.web.bss.parameters import SortParam, WindowDep, counts
+from demarc.web.bss.parameters import ApiDate, SortParam, WindowDep, counts
 from demarc.web.bss.references import customer_key, subscription_key
 from demarc.web.routing import ApiRouter, TxDep
 
@@ -61,6 +70,9 @@ async def list_(
     overdue: Annotated[
         bool | None, Query(description="past its due date and not paid, by the tenant's calendar")
     ] = None,
+    number: Annotated[str | None, Query(max_length=20)] = None,
+    issued_from: ApiDate | None = None,
+    issued_to: ApiDate | None = None,
     sort: SortParam = None,
 ) -> InvoiceList:
     """Invoices in the order they were issued, unless `sort` says otherwise (created_at, due_date, issue_date, total_amount)."""
@@ -72,6 +84,9 @@ async def list_(
         customer_id=await customer_key(tx, customer_id),
         subscription_id=await subscription_key(tx, subscription_id),
         overdue=overdue,
+        number=number,
+        issued_from=issued_from,
+        issued_to=issued_to,
     )
     return InvoiceList(invoices=await invoices_out(tx, page.rows), **counts(page))
 
@@ -80,6 +95,20 @@ async def list_(
 async def get(invoice_id: str, tx: TxDep) -> InvoiceOut:
     """One invoice."""
     return await one_invoice_out(tx, await get_invoice(tx, invoice_id))
+
+
+@router.on("PATCH", "/{invoice_id}", permission="billing.write", problem=(404, 409))
+async def patch(invoice_id: str, body: InvoicePatch, tx: TxDep) -> InvoiceOut:
+    """Give an open invoice another due date, or note something; one that is not overdue any more is pending again."""
+    return await one_invoice_out(
+        tx, await update_invoice(tx, invoice_id, due_on=body.due_date, notes=body.notes)
+    )
+
+
+@router.on("POST", "/{invoice_id}/credit-notes", permission="billing.write", status=201, problem=(404, 409))
+async def credit(invoice_id: str, body: CreditNoteIn, tx: TxDep) -> CreditNoteOut:
+    """Take back a part of an invoice or all of it; what was paid beyond the rest becomes the customer's credit."""
+    return await one_credit_note_out(tx, await credit_invoice(tx, invoice_id, body.to_input()))
 
 
 @router.on("POST", "/{invoice_id}/void", permission="billing.write", problem=(404, 409))

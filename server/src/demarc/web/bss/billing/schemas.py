@@ -11,8 +11,15 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from demarc.kernel.errors import invalid
 from demarc.kernel.money import round_to_minor
-from demarc.modules.billing.inputs import AMOUNT_MAX, NewLine
-from demarc.modules.billing.queries import AccountBalance, Invoice, InvoiceLine, LedgerEntry
+from demarc.modules.billing.inputs import AMOUNT_MAX, Credit, NewCreditNote, NewLine
+from demarc.modules.billing.queries import (
+    AccountBalance,
+    Invoice,
+    InvoiceLine,
+    LedgerEntry,
+    Refund,
+    StatementEntry,
+)
 from demarc.modules.billing.rules import days_overdue
 from demarc.modules.billing.states import InvoiceStatus, LineKind, PaymentStatus, RunStatus
 from demarc.web.bss.parameters import ApiDate, ApiDatetime, Listed
@@ -110,7 +117,10 @@ class LineItemOut(BaseModel):
 
 
 class InvoiceOut(BaseModel):
-    """An invoice. `amount` is before tax, `amount_due` what is still to be paid of `total_amount`."""
+    """An invoice. `amount` is before tax, `amount_due` what is still to be paid of `total_amount`.
+
+    `amount_credited` is what credit notes took back, with its tax.
+    """
 
     id: str
     number: str
@@ -122,12 +132,14 @@ class InvoiceOut(BaseModel):
     tax_amount: int
     total_amount: int
     amount_paid: int
+    amount_credited: int
     amount_due: int
     issue_date: date
     due_date: date
     days_overdue: int
     period_start: datetime | None
     period_end: datetime | None
+    notes: str
     line_items: list[LineItemOut]
     created_at: datetime
     updated_at: datetime
@@ -137,6 +149,96 @@ class InvoiceList(Listed):
     """A window of the list."""
 
     invoices: list[InvoiceOut]
+
+
+class InvoicePatch(BaseModel):
+    """What to change: when an open invoice is due, or what is noted on it."""
+
+    due_date: ApiDate | None = None
+    notes: str | None = Field(None, max_length=2000)
+
+
+class CreditLineIn(BaseModel):
+    """How much of which line of the invoice (the first is 1), before tax."""
+
+    position: int = Field(ge=1, le=LINES_MAX)
+    amount: int = Field(ge=1, le=AMOUNT_MAX, description="minor units, before tax", examples=[2500])
+
+
+class CreditNoteIn(BaseModel):
+    """What to take back of an invoice: lines, or an amount over its lines in order, or (neither) all that is left."""
+
+    reason: str = Field(min_length=1, max_length=500, examples=["Line was down for a week"])
+    amount: int | None = Field(None, ge=1, le=AMOUNT_MAX, description="minor units, before tax")
+    currency: str | None = Field(None, min_length=3, max_length=3)
+    line_items: list[CreditLineIn] = Field(default_factory=list, max_length=LINES_MAX)
+
+    def to_input(self) -> NewCreditNote:
+        return NewCreditNote(
+            reason=self.reason,
+            amount_minor=self.amount,
+            lines=tuple(Credit(line.position, line.amount) for line in self.line_items),
+            currency=self.currency,
+        )
+
+
+class CreditLineOut(BaseModel):
+    """What of the invoice's line went back, before tax."""
+
+    position: int
+    description: str
+    amount: int
+
+
+class CreditNoteOut(BaseModel):
+    """A credit note. `amount` is before tax, `total_amount` with the tax that goes back."""
+
+    id: UUID
+    number: str
+    invoice_id: str
+    customer_id: UUID
+    currency: str
+    amount: int
+    tax_amount: int
+    total_amount: int
+    reason: str
+    issue_date: date
+    line_items: list[CreditLineOut]
+    created_at: datetime
+
+
+class CreditNoteList(Listed):
+    """A window of the list."""
+
+    credit_notes: list[CreditNoteOut]
+
+
+class Why(BaseModel):
+    """Why a payment is taken back."""
+
+    reason: str = Field(min_length=1, max_length=500, examples=["Chargeback by the card's bank"])
+
+
+class RefundIn(BaseModel):
+    """Money to pay back to the customer: what is left of the payment, or a part of that."""
+
+    reason: str = Field(min_length=1, max_length=500, examples=["Overpaid"])
+    amount: int | None = Field(
+        None, ge=1, le=AMOUNT_MAX, description="minor units; all that is left by default"
+    )
+    reference: str | None = Field(
+        None, min_length=1, max_length=100, description="the same one again is the first refund"
+    )
+
+
+class RefundOut(BaseModel):
+    """What was paid back."""
+
+    id: UUID
+    amount: int
+    reference: str | None
+    reason: str
+    created_at: datetime
 
 
 class VoidIn(BaseModel):
@@ -167,7 +269,7 @@ class AllocationOut(BaseModel):
 
 
 class PaymentOut(BaseModel):
-    """A payment; `unallocated_amount` is the customer's credit until an invoice uses it."""
+    """A payment; `unallocated_amount` is the customer's credit until an invoice uses it or it is paid back."""
 
     id: UUID
     customer_id: UUID
@@ -179,6 +281,8 @@ class PaymentOut(BaseModel):
     status: PaymentStatus
     allocations: list[AllocationOut]
     unallocated_amount: int
+    refunded_amount: int
+    refunds: list[RefundOut]
     received_at: datetime
     created_at: datetime
 
@@ -200,6 +304,28 @@ class LedgerEntryOut(BaseModel):
     amount: int
     memo: str
     posted_at: datetime
+
+
+class StatementEntryOut(BaseModel):
+    """One entry: what it added to what the customer owes (below zero: took off), and what he owed after it."""
+
+    id: int
+    transaction_id: int
+    kind: str
+    memo: str
+    amount: int
+    balance: int
+    posted_at: datetime
+
+
+class StatementOut(Listed):
+    """A customer's account; the balances are those at the beginning and the end of the time asked for."""
+
+    customer_id: UUID
+    currency: str
+    opening_balance: int
+    closing_balance: int
+    entries: list[StatementEntryOut]
 
 
 class BalanceOut(BaseModel):
@@ -332,12 +458,14 @@ def invoice_out(
         tax_amount=row.tax_minor,
         total_amount=row.total_minor,
         amount_paid=row.paid_minor,
+        amount_credited=row.credited_minor,
         amount_due=row.open_minor,
         issue_date=row.issued_on,
         due_date=row.due_on,
         days_overdue=overdue,
         period_start=row.period_start,
         period_end=row.period_end,
+        notes=row.notes,
         line_items=[line_out(line) for line in lines],
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -354,6 +482,28 @@ def entry_out(row: LedgerEntry) -> LedgerEntryOut:
         amount=row.amount_minor,
         memo=row.memo,
         posted_at=row.posted_at,
+    )
+
+
+def statement_entry_out(row: StatementEntry) -> StatementEntryOut:
+    return StatementEntryOut(
+        id=row.id,
+        transaction_id=row.transaction_id,
+        kind=row.kind,
+        memo=row.memo,
+        amount=row.amount_minor,
+        balance=row.balance_minor,
+        posted_at=row.posted_at,
+    )
+
+
+def refund_out(row: Refund) -> RefundOut:
+    return RefundOut(
+        id=row.uid,
+        amount=row.amount_minor,
+        reference=row.reference,
+        reason=row.reason,
+        created_at=row.created_at,
     )
 
 

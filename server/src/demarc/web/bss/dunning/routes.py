@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Body, Query
+from fastapi import Body, Depends, Query
 
 from demarc.kernel.db import Tx
 from demarc.modules.billing import queries as invoices
@@ -28,6 +28,8 @@ from demarc.modules.dunning.service import (
     delete_campaign,
     pause_execution,
     resume_execution,
+    reveal_webhook_secret,
+    rotate_webhook_secret,
     start_execution,
     update_campaign,
 )
@@ -46,27 +48,30 @@ from demarc.web.bss.dunning.schemas import (
     Reason,
     References,
     StepList,
+    WebhookSecretOut,
     campaign_out,
     campaign_stats,
     dunning_stats,
     execution_out,
     step_out,
 )
+from demarc.web.bss.dunning.webhook_hosts import find_inside_hosts, inside_hosts
 from demarc.web.bss.parameters import SortParam, WindowDep, counts
 from demarc.web.bss.references import NOTHING, customer_key, subscription_key
-from demarc.web.routing import ApiRouter, TxDep
+from demarc.web.routing import ApiRouter, PlatformDep, TxDep
 
 router = ApiRouter(prefix="/api/billing/dunning", tag="dunning")
 
 Reference = Annotated[str | None, Query(min_length=1, max_length=50)]
+InsideDep = Annotated[frozenset[str], Depends(inside_hosts)]
 ReasonBody = Annotated[Reason, Body(default_factory=Reason)]
 
 
-@router.on("POST", "/campaigns", permission="dunning.write", status=201)
-async def create(body: CampaignIn, tx: TxDep) -> CampaignOut:
-    """Write down how to collect. Names may repeat."""
+@router.on("POST", "/campaigns", permission="dunning.write", status=201, prepare=find_inside_hosts)
+async def create(body: CampaignIn, tx: TxDep, inside: InsideDep) -> CampaignOut:
+    """Write down how to collect. Names may repeat. A webhook that leads to an address that is not public is refused."""
     currency = tx.tenant.currency
-    return campaign_out(await create_campaign(tx, body.to_input(currency)), currency)
+    return campaign_out(await create_campaign(tx, body.to_input(currency), inside=inside), currency)
 
 
 @router.on("GET", "/campaigns", permission="dunning.read")
@@ -92,11 +97,18 @@ async def get(campaign_id: UUID, tx: TxDep) -> CampaignOut:
     return campaign_out(await get_campaign(tx, campaign_id), tx.tenant.currency)
 
 
-@router.on("PATCH", "/campaigns/{campaign_id}", permission="dunning.write", problem=(404,))
-async def patch(campaign_id: UUID, body: CampaignPatch, tx: TxDep) -> CampaignOut:
+@router.on(
+    "PATCH",
+    "/campaigns/{campaign_id}",
+    permission="dunning.write",
+    problem=(404,),
+    prepare=find_inside_hosts,
+)
+async def patch(campaign_id: UUID, body: CampaignPatch, tx: TxDep, inside: InsideDep) -> CampaignOut:
     """Change the fields given; executions that run keep the steps they started with."""
     currency = tx.tenant.currency
-    return campaign_out(await update_campaign(tx, campaign_id, body.changes(currency)), currency)
+    changed = await update_campaign(tx, campaign_id, body.changes(currency), inside=inside)
+    return campaign_out(changed, currency)
 
 
 @router.on(
@@ -209,6 +221,28 @@ async def actions(
     execution = await get_execution(tx, execution_id)
     page = await list_actions(tx, window, execution_id=execution.id, sort=sort, outcome=outcome)
     return StepList(actions=[step_out(row) for row in page.rows], **counts(page))
+
+
+@router.on(
+    "POST",
+    "/webhook-secret/reveal",
+    permission="dunning.write",
+    shown_once=("secret",),
+)
+async def reveal_secret(tx: TxDep, platform: PlatformDep) -> WebhookSecretOut:
+    """What webhook steps are signed with; that it was looked at is audited."""
+    return WebhookSecretOut(secret=await reveal_webhook_secret(tx, platform.master_key), shown_once=False)
+
+
+@router.on(
+    "POST",
+    "/webhook-secret/rotate",
+    permission="dunning.write",
+    shown_once=("secret",),
+)
+async def rotate_secret(tx: TxDep, platform: PlatformDep) -> WebhookSecretOut:
+    """A new secret; for a day the old one signs beside it."""
+    return WebhookSecretOut(secret=await rotate_webhook_secret(tx, platform.master_key), shown_once=False)
 
 
 async def _one(tx: Tx, execution: Execution) -> ExecutionOut:

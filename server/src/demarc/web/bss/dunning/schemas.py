@@ -137,6 +137,13 @@ class ExclusionOut(BaseModel):
     customer_tags: list[str]
 
 
+class WebhookSecretOut(BaseModel):
+    """`whsec_` and base64, as Standard Webhooks 1.0 write it; a repeated request with one Idempotency-Key gets null."""
+
+    secret: str | None
+    shown_once: bool
+
+
 class CampaignOut(BaseModel):
     """A campaign."""
 

@@ -20,12 +20,14 @@ from demarc.modules.catalog.queries import (
 from demarc.modules.catalog.service import (
     change_plan_status,
     create_plan,
+    set_plan_cap,
     set_price,
     set_usage_price,
     update_plan,
 )
 from demarc.modules.catalog.states import PlanStatus
 from demarc.web.bss.parameters import SortParam, WindowDep, counts
+from demarc.web.bss.plans.data_limits import data_cap_of
 from demarc.web.bss.plans.schemas import (
     PlanIn,
     PlanList,
@@ -58,10 +60,11 @@ async def one_out(tx: Tx, row: Plan) -> PlanOut:
     return (await plans_out(tx, [row]))[0]
 
 
-@router.on("POST", "", permission="catalog.write", status=201, problem=(409,))
+@router.on("POST", "", permission="catalog.write", status=201, problem=(404, 409))
 async def create(body: PlanIn, tx: TxDep) -> PlanOut:
     """Put a plan on sale."""
-    return await one_out(tx, await create_plan(tx, body.to_plan()))
+    cap = await data_cap_of(tx, body.data_limit_gb, body.data_limit_policy)
+    return await one_out(tx, await create_plan(tx, body.to_plan(cap)))
 
 
 @router.on("GET", "", permission="catalog.read")
@@ -71,10 +74,19 @@ async def list_(
     status: PlanStatus | None = None,
     service_type: Annotated[str | None, Query(max_length=40)] = None,
     search: Annotated[str | None, Query(max_length=100, description="part of name or plan_id")] = None,
+    has_data_cap: bool | None = None,
     sort: SortParam = None,
 ) -> PlanList:
     """Plans in the order they came, unless `sort` says otherwise (created_at, plan_id, name)."""
-    page = await list_plans(tx, window, sort=sort, status=status, service_type=service_type, search=search)
+    page = await list_plans(
+        tx,
+        window,
+        sort=sort,
+        status=status,
+        service_type=service_type,
+        search=search,
+        has_data_cap=has_data_cap,
+    )
     return PlanList(plans=await plans_out(tx, page.rows), **counts(page))
 
 
@@ -88,6 +100,9 @@ async def get(plan_id: PlanRefPath, tx: TxDep) -> PlanOut:
 async def patch(plan_id: PlanRefPath, body: PlanPatch, tx: TxDep) -> PlanOut:
     """Change the fields given, retire the plan or put it on sale again; what was sold stays as it was sold."""
     changed = await update_plan(tx, plan_id, body.changes())
+    if "data_limit_gb" in body.model_fields_set:
+        cap = await data_cap_of(tx, body.data_limit_gb, body.data_limit_policy)
+        changed = await set_plan_cap(tx, plan_id, cap)
     if body.status is not None:
         changed = await change_plan_status(tx, plan_id, body.status)
     return await one_out(tx, changed)

@@ -326,7 +326,7 @@ def _line_out(line: UsageLine) -> LineOut:
         subscription_id=line.subscription_ref,
         usage_type=line.usage_type,
         unit=line.unit,
-        unit_price=float(line.unit_price),
+        unit_price=float(line.shown_unit_price),
         month=f"{line.starts_at:%Y-%m}",
         quantity=float(line.shown_quantity),
         octets=line.octets,

@@ -19,13 +19,18 @@ Number = Annotated[Decimal, Field(ge=0, lt=10**12, decimal_places=6)]
 
 
 class UsageIn(BaseModel):
-    """One piece of usage. `unit_price` is in major units; times without an offset are UTC."""
+    """One piece of usage. `unit_price` is in major units; times without an offset are UTC.
+
+    What the plan prices by tiers, by volume or as a package is priced for the month as a whole: the record's own amount is a reading.
+    """
 
     subscription_id: str = Field(min_length=1, max_length=50, examples=["sub_abc123"])
     usage_type: str = Field(min_length=1, max_length=40, examples=["bandwidth_gb"])
     quantity: Number = Field(examples=[6.0])
     unit: str = Field(min_length=1, max_length=20, examples=["GB"])
-    unit_price: Number = Field(examples=[0.05])
+    unit_price: Number | None = Field(
+        None, examples=[0.05], description="left out: what the subscription's plan asks on that day"
+    )
     period_start: ApiDatetime = Field(examples=["2025-10-14T08:00:00Z"])
     period_end: ApiDatetime = Field(examples=["2025-10-14T18:30:00Z"])
     source_system: str = Field(min_length=1, max_length=50, examples=["radius"])
@@ -33,7 +38,7 @@ class UsageIn(BaseModel):
         None,
         min_length=1,
         max_length=255,
-        description="makes the record unique within its source system",
+        description="makes the record unique within its source system; without it the record's own content does",
         examples=["SESSION-20251014-001"],
     )
     customer_id: UUID | None = Field(None, description="has to be the subscription's customer")

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Makes sure that the documents' JavaScript can run: Node with npm, and what it requires, in the virtual environment.
+# Exit 0: all there. Exit 1: something is missing and may not be installed from here; says what to run.
+set -eu
+cd "$(dirname "$0")/../.."
+locked=server/tests/printed/package-lock.json
+place=.venv/javascript
+packages="nodejs npm"
+
+# npm writes the inner lock when it has come to its end.
+if command -v node >/dev/null && cmp -s "$locked" "$place/package-lock.json" &&
+    [ -e "$place/node_modules/.package-lock.json" ]; then exit 0; fi
+
+found() { command -v node >/dev/null && command -v npm >/dev/null; }
+
+if ! found && command -v apt-get >/dev/null; then
+    echo "Installing $packages" >&2
+    if [ "$(id -u)" = 0 ]; then
+        deploy/setup/apt-install.sh $packages >&2 || true
+    elif sudo -n true 2>/dev/null; then
+        sudo -n "$PWD/deploy/setup/apt-install.sh" $packages >&2 || true
+    fi
+fi
+if ! found; then
+    echo "Node or npm is missing, which the documents' JavaScript needs. Install Node 18 or newer with npm" >&2
+    echo "(Debian: sudo $PWD/deploy/setup/apt-install.sh $packages; Fedora: dnf install nodejs npm)." >&2
+    exit 1
+fi
+
+mkdir -p "$place"
+cp server/tests/printed/package.json "$locked" "$place"
+cd "$place"
+exec npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2

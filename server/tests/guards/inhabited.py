@@ -1,0 +1,320 @@
+"""A platform with something in every list, made through its own surface: what guards walk and schemathesis asks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from demarc.kernel.context import system
+from demarc.kernel.crypto import MasterKey
+from demarc.kernel.db import Database
+from demarc.modules.access.ports import CoaReply, CoaSender
+from demarc.modules.access.states import CoaOutcome
+
+from ..conftest import ALPHA, Caller  # noqa: TID252 - the suite's own
+from ..notifications.post import Desk, Trap, ports_to  # noqa: TID252 - the tests' own desk
+
+_LIVE = """
+    INSERT INTO radius_session (tenant_id, id, nas_id, subscriber_id, service_id, username, acct_session_id,
+                                started_at, updated_at, calling_station_id, framed_ip)
+    SELECT s.tenant_id, $2, n.id, s.id, s.service_id, s.username, $3, $4, $4, $5, $6
+    FROM subscriber s JOIN nas n ON n.tenant_id = s.tenant_id AND n.uid = $7 WHERE s.uid = $1
+"""
+_PAST = """
+    INSERT INTO radius_session_history (tenant_id, id, nas_id, subscriber_id, service_id, username, acct_session_id,
+        generation, started_at, updated_at, session_seconds, input_octets, output_octets, framed_ip, stopped_at,
+        terminate_cause)
+    SELECT tenant_id, $2, nas_id, subscriber_id, service_id, username, acct_session_id || '-past', generation,
+           started_at - interval '1 day', updated_at - interval '1 day', 3600, 5, 7, framed_ip,
+           started_at - interval '23 hours', $3
+    FROM radius_session WHERE id = $1
+"""
+
+
+class Nas:
+    """Takes the first order and refuses the others; the real client is tried in test_orders_on_the_wire."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def send(self, order: object) -> CoaReply:
+        self.asked += 1
+        return CoaReply(CoaOutcome.ACK if self.asked == 1 else CoaOutcome.NAK, 1)
+
+
+@dataclass
+class Town:
+    """Moves customers in, sells them things, lets them use, pay and owe."""
+
+    admin: Caller
+    database: Database
+    desk: Desk
+    made: dict[str, list[Any]] = field(default_factory=dict)
+
+    async def post(self, path: str, /, **body: Any) -> Any:
+        answer = await self.admin.post(path, body)
+        assert answer.is_success, f"POST {path} {body}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    async def keep(self, kind: str, path: str, /, **body: Any) -> Any:
+        """Make something and remember it by its kind."""
+        made = await self.post(path, **body)
+        self.made.setdefault(kind, []).append(made)
+        return made
+
+    async def patch(self, path: str, /, **body: Any) -> Any:
+        answer = await self.admin.patch(path, body)
+        assert answer.is_success, f"PATCH {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    async def execute(self, sql: str, *values: Any) -> None:
+        async with self.database.begin(ALPHA, system("test")) as tx:
+            await tx.connection.execute(sql, *values)
+
+    async def settle(self) -> None:
+        """Everything, in the order in which one thing needs the other."""
+        for step in (
+            self.offer,
+            self.move_in,
+            self.connect,
+            self.use,
+            self.bill,
+            self.pay,
+            self.remind,
+            self.order_about,
+        ):
+            await step()
+            await self.desk.clear()
+
+    async def offer(self) -> None:
+        await self.post("/api/billing/tax-rules", name="sales tax", rate=0.08, effective_on="2020-01-01")
+        await self.post("/api/billing/tax-rules", name="city tax", rate=0.01, effective_on="2030-01-01")
+        for number, kind in enumerate(("fiber_internet", "fiber_internet", "wireless_internet")):
+            plan = await self.keep(
+                "plan",
+                "/api/plans",
+                plan_id=f"plan_{number}",
+                name=f"Plan {number}",
+                service_type=kind,
+                bandwidth_down_mbps=100 * (number + 1),
+                bandwidth_up_mbps=50,
+                monthly_fee=1000 * (number + 1),
+                effective_on="2020-01-01",
+            )
+            for unit in ("bandwidth_gb", "data_transfer"):
+                await self.post(
+                    f"/api/plans/{plan['id']}/usage-prices",
+                    usage_type=unit,
+                    unit="GB",
+                    unit_price=0.05,
+                    effective_on="2020-01-01",
+                )
+            await self.post(
+                f"/api/plans/{plan['id']}/prices", monthly_fee=1200 * (number + 1), effective_on="2030-01-01"
+            )
+        retired = await self.post(
+            "/api/plans",
+            plan_id="plan_old",
+            name="Plan old",
+            service_type="fiber_internet",
+            bandwidth_down_mbps=1,
+            bandwidth_up_mbps=1,
+            monthly_fee=100,
+        )
+        await self.patch(f"/api/plans/{retired['id']}", status="retired")
+
+    async def move_in(self) -> None:
+        for number, tier in enumerate(("basic", "premium", "vip", "basic", "standard")):
+            await self.keep(
+                "customer",
+                "/api/customers",
+                name=f"Customer {number}",
+                email=f"customer.{number}@example.com",
+                phone=None if number == 2 else f"+1312555010{number}",  # an SMS to nowhere fails
+                tier=tier,
+                tags=["early"] if number % 2 == 0 else ["late", "north"],
+            )
+
+    async def connect(self) -> None:
+        await self.keep("pool", "/api/pools", name="homes", network="10.100.0.0/28", is_default=True)
+        await self.keep("pool", "/api/pools", name="offices", network="10.101.0.0/29")
+        closed = await self.post("/api/pools", name="old", network="10.102.0.0/29")
+        assert (await self.admin.delete(f"/api/pools/{closed['id']}")).is_success
+        for number, vendor in enumerate(("generic", "mikrotik", "cisco")):
+            await self.keep(
+                "nas", "/api/nas", name=f"bng-{number}", source_ip=f"127.0.3.{number + 1}", secret="testing123",
+                vendor=vendor,
+            )  # fmt: skip
+        await self.patch(f"/api/nas/{self.made['nas'][2]['id']}", status="disabled")
+        for number, customer in enumerate(self.made["customer"]):
+            await self._service(number, customer)
+        await self._hand_on_an_address()
+        lifecycle = "/api/services/lifecycle"
+        services = self.made["service"]
+        await self.post(f"{lifecycle}/{services[0]['id']}/suspend", reason="asked for", reason_code="other")
+        await self.post(f"{lifecycle}/{services[0]['id']}/suspend", reason="fraud", reason_code="fraud")
+        await self.post(f"{lifecycle}/{services[0]['id']}/resume", reason_code="other")
+        await self.post(f"{lifecycle}/{services[4]['id']}/terminate", reason="moved away")
+
+    async def _provision(self, plan: Any, customer: Any, number: int) -> Any:
+        return await self.keep(
+            "service",
+            "/api/services/lifecycle/provision",
+            customer_id=customer["id"],
+            service_type=plan["service_type"],
+            service_name=f"Line {number}",
+            plan_id=plan["id"],
+            subscription_id=f"sub_{number}",
+            auto_activate=number != 3,
+        )
+
+    async def _service(self, number: int, customer: Any) -> None:
+        plan = self.made["plan"][number % 3]
+        service = await self._provision(plan, customer, number)
+        subscriber = await self.keep(
+            "subscriber",
+            "/api/subscribers",
+            username=f"user.{number}@alpha.example",
+            password="secure_pass_456",
+            customer_id=customer["id"],
+            service_id=service["id"],
+            service_type=plan["service_type"],
+            allocate_ip=True,
+        )
+        if number == 1:
+            await self.post(f"/api/subscribers/{subscriber['id']}/suspend")
+        live, address = uuid.uuid4(), subscriber["static_ipv4"]
+        begun = datetime.fromisoformat(service["created_at"]) - timedelta(hours=number + 1)
+        nas = uuid.UUID(self.made["nas"][number % 2]["id"])
+        await self.execute(
+            _LIVE, uuid.UUID(subscriber["id"]), live, f"session-{number}", begun, f"00-{number}", address, nas
+        )
+        await self.execute(_PAST, live, uuid.uuid4(), "User-Request" if number % 2 else "Lost-Carrier")
+
+    async def _hand_on_an_address(self) -> None:
+        """A pool of one address, which two had one after the other."""
+        await self.post(
+            "/api/pools", name="tiny", network="10.103.0.0/30", gateway="10.103.0.1", quarantine_hours=0
+        )
+        service = await self._provision(self.made["plan"][2], self.made["customer"][2], 9)
+        for name in ("earlier", "later"):
+            made = await self.keep(
+                "subscriber",
+                "/api/subscribers",
+                username=f"{name}@alpha.example",
+                customer_id=service["customer_id"],
+                service_id=service["id"],
+                service_type=service["service_type"],
+                allocate_ip=True,
+                ip_pool_name="tiny",
+            )
+            if name == "earlier":
+                assert (await self.admin.delete(f"/api/subscribers/{made['id']}")).is_success
+
+    async def use(self) -> None:
+        for number in range(12):
+            await self.keep(
+                "usage",
+                "/api/billing/usage/records",
+                subscription_id=f"sub_{number % 3}",
+                customer_id=self.made["customer"][number % 3]["id"],
+                usage_type="data_transfer" if number % 2 else "bandwidth_gb",
+                quantity=number + 0.5,
+                unit="GB",
+                unit_price=0.05,
+                period_start=f"2025-{9 + number % 3:02}-{number + 1:02}T08:00:00Z",
+                period_end=f"2025-{9 + number % 3:02}-{number + 1:02}T09:00:00Z",
+                source_system="test" if number % 4 else "netflow",
+                source_record_id=f"s{number}",
+            )
+
+    async def bill(self) -> None:
+        for number in range(5):
+            await self.keep(
+                "invoice",
+                "/api/billing/invoices",
+                subscription_id=f"sub_{number % 3}",
+                amount=1000 * (number + 1),
+                due_date="2025-10-15" if number < 3 else "2035-10-15",
+            )
+        for record, invoice in zip(self.made["usage"][:2], self.made["invoice"], strict=False):
+            path = f"/api/billing/usage/records/{record['id']}/mark-billed"
+            await self.post(path, invoice_id=invoice["id"])
+        await self.post(f"/api/billing/invoices/{self.made['invoice'][4]['id']}/void", reason="by mistake")
+        for month in ("2025-09", "2025-10"):
+            await self.post("/api/billing/runs", period=month)
+            await self.post("/api/billing/runs", period=month, subscription_id="sub_0")
+
+    async def pay(self) -> None:
+        invoice = self.made["invoice"][3]
+        for number, (method, amount) in enumerate((("card", 500), ("cash", invoice["amount_due"]))):
+            await self.keep(
+                "payment",
+                "/api/billing/payments",
+                invoice_id=invoice["id"],
+                amount=amount,
+                method=method,
+                reference=f"pay-{number}",
+            )
+        await self.post(
+            "/api/billing/payments",
+            customer_id=self.made["customer"][4]["id"],
+            amount=900,
+            method="cash",
+            reference="a",
+        )
+
+    async def remind(self) -> None:
+        for number in range(3):
+            await self.keep(
+                "campaign",
+                "/api/billing/dunning/campaigns",
+                name=f"Campaign {number}",
+                trigger_after_days=3000,
+                actions=[
+                    {"type": "email", "delay_days": 0, "template": "payment_reminder_1"},
+                    {"type": "sms", "delay_days": 0, "template": "payment_alert"},
+                ],
+                priority=number,
+                is_active=number < 2,
+            )
+        for number in range(3):
+            execution = await self.keep(
+                "execution",
+                "/api/billing/dunning/executions",
+                campaign_id=self.made["campaign"][number % 2]["id"],
+                subscription_id=f"sub_{number}",
+                customer_id=self.made["customer"][number]["id"],
+                invoice_id=self.made["invoice"][number]["id"],
+                outstanding_amount=1000,
+            )
+            if number == 1:
+                await self.post(f"/api/billing/dunning/executions/{execution['id']}/pause")
+        for _ in range(2):
+            await self.post("/api/sandbox/clock/advance", hours=1)
+            await self.desk.clear()
+
+    async def order_about(self) -> None:
+        for subscriber in self.made["subscriber"][2:4]:
+            await self.post(f"/api/subscribers/{subscriber['id']}/disconnect")
+
+
+@asynccontextmanager
+async def settled(
+    admin: Caller, database: Database, master_key: MasterKey, mail: Path
+) -> AsyncIterator[Town]:
+    """A town that has settled; its mail lies where `/api/sandbox/mail` looks."""
+    trap = Trap(mail)
+    await trap.open()
+    try:
+        ports = ports_to(trap.mailer) | {MasterKey: master_key, CoaSender: Nas()}
+        town = Town(admin, database, Desk(database, ports))
+        await town.settle()
+        yield town
+    finally:
+        await trap.close()
