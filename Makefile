@@ -10,6 +10,8 @@ PACKAGES := $(VENV)/.packages.stamp
 MANIFESTS := $(wildcard pyproject.toml uv.lock server/pyproject.toml libs/*/pyproject.toml)
 PYTHON_PATHS := $(wildcard server bench libs examples docs/*.py)
 
+# Test processes at a time; each has a PostgreSQL of its own.
+WORKERS ?= 2
 NETBOX := libs/netbox_circuit_manager
 
 .PHONY: help setup run test check lint format types contracts migration baseline bench clean reset packages user radius fno javascript netbox-env netbox-test
@@ -26,7 +28,7 @@ run: setup ## run the platform with its sandbox in the foreground; Ctrl-C stops 
 	@exec $(BIN)/demarc up --sandbox
 
 test: packages user radius fno javascript ## run every test
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint types contracts test ## what the CI runs: lint, types, import contracts, tests
 

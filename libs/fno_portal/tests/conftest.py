@@ -19,7 +19,7 @@ from fno_portal.testing import Faults, RunningSimulator, SimulatedOperator
 from fno_portal.testing.mailbox import DovecotMailbox, find_dovecot
 from fno_portal.testing.operator import PREMISES
 
-SETUP = "run deploy/setup/fno.sh (make test does), or apt-get install --no-install-recommends chromium dovecot-imapd"
+SETUP = "run deploy/setup/fno.sh (make test does), or apt-get install --no-install-recommends chromium dovecot-imapd libatomic1"
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 
 from fno_portal import FNO, AExClient, FrogfootClient, OpenserveClient, PortalClient, TMFClient, VumatelClient
 from fno_portal.models import Address
-from fno_portal.testing import RULES, Subject
+from fno_portal.testing import RULES, Subject, contract
 from fno_portal.testing.operator import API_KEY, PASSWORD, PREMISES, TOTP_SEED, USERNAME
 
 COVERED, UNCOVERED, AMBIGUOUS = PREMISES[0].address, PREMISES[1].address, "1 High Street"
@@ -67,6 +67,34 @@ def _subject(sims, name, browser=None, state_dir=None) -> Subject:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 async def test_api_driver(rule, name, sims):
     await rule(_subject(sims, name))
+
+
+WANTED = {
+    "takeover": {"losing_isp": "Other ISP"},
+    "relocation": {"service_reference": "S-1", "new_address": PREMISES[2].address},
+    "cancellation": {"service_reference": "S-1", "effective_date": "2099-01-31", "package": ""},
+}
+
+
+@pytest.mark.parametrize("name", [*APIS, "metrofibre-portal"])
+async def test_what_an_order_says_reaches_the_operator(name, sims, browser):
+    """Type, other ISP, date of the notice, and for a relocation the new address, not the old one."""
+    portal = name.endswith("-portal")
+    subject = _subject(sims, name, browser if portal else None)
+    sim = sims[name.removesuffix("-portal"), "portal" if portal else APIS[name][0]]
+    client = subject.make()
+    for kind, fields in WANTED.items():
+        asked = contract.order_data(subject, f"R-{kind}", type=kind, **fields)
+        if kind == "relocation":
+            asked["address_keys"] = {}
+        await client.create_order(asked)
+        taken = sim.operator.find_order(f"R-{kind}")
+        assert taken["type"] == kind
+        address = fields.get("new_address", PREMISES[0].address)
+        assert taken["address"] == address
+        for field in ("losing_isp", "service_reference", "effective_date"):
+            assert (taken[field] or None) == fields.get(field), (kind, field)
+    await client.aclose()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from fno_portal import (
@@ -19,6 +20,7 @@ from fno_portal import (
     MemoryAudit,
     MemoryCoverageCache,
     SqliteStore,
+    VumatelClient,
     Workshop,
     read_environment,
 )
@@ -31,7 +33,8 @@ PLACE = Address(PREMISES[0].address, latitude=PREMISES[0].latitude, longitude=PR
 
 
 def _config(sims, **settings):
-    quick = {"deadline_s": 30, "rate": 1000, "period_s": 1, **settings}
+    # Wide, for a busy machine: what the tests are about ends long before.
+    quick = {"deadline_s": 120, "wait_s": 60, "rate": 1000, "period_s": 1, **settings}
     api = {"api_key": API_KEY, **quick}
     person = {"username": USERNAME, "password": PASSWORD, **quick}
     return {
@@ -59,6 +62,32 @@ async def test_six_operators_over_their_channels_and_one_hangs(sims, browser):
     assert {one.state for name, one in answers.items() if name != "vumatel"} == {CoverageState.COVERED}
     assert len(results) == 5
     assert all(one.cached for name, one in answers.items() if one.cached)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (httpx.ConnectError("no route"), "unavailable"),
+        (httpx.ReadError("reset"), "unavailable"),
+        (httpx.ReadTimeout("slow"), "timeout"),
+        (TimeoutError(), "timeout"),
+        (KeyError("is_covered"), "protocol"),
+        (RuntimeError("a mistake of the driver's"), "protocol"),
+    ],
+)
+async def test_what_a_driver_raises_takes_no_other_answer_along(sims, error, code):
+    """A driver as the document writes it, which lets httpx's errors through."""
+
+    class Plain(VumatelClient):
+        async def check_coverage(self, address):
+            raise error
+
+    async with FNOMasterPortal({name: _config(sims)[name] for name in ("vumatel", "frogfoot")}) as portal:
+        await portal.clients["vumatel"].aclose()
+        portal.clients["vumatel"] = Plain("https://v.example", "k")
+        answers = await portal.check_all_coverage_detailed(PREMISES[0].address)
+    assert [one.state.value for one in answers] == ["unknown", "covered"]
+    assert (answers[0].reason["code"], answers[0].reason["fno"]) == (code, "vumatel")
 
 
 async def test_unknown_is_never_not_covered(sims, browser):
@@ -175,8 +204,11 @@ async def test_bad_input(sims):
             portal.client("octotel")
         with pytest.raises(FNOUnsupportedError, match="evotel: appointment"):
             await portal.client("evotel").list_appointments("X")
-        with pytest.raises(FNOValidationError, match="globe"):
-            Address("x", latitude=99, longitude=1)
+        for latitude in (99, float("nan")):
+            with pytest.raises(FNOValidationError, match="globe"):
+                Address("x", latitude=latitude, longitude=1)
+        with pytest.raises(FNOValidationError, match="no text"):
+            await portal.check_all_coverage(None)
         answer = (await portal.check_all_coverage_detailed("1 High Street", ["evotel"]))[0]
     assert answer.state is CoverageState.UNKNOWN
     assert answer.reason["code"] == "address_ambiguous"

@@ -24,6 +24,7 @@ from fno_portal import (
     FNOOrder,
     FNOOrderError,
     FNORicaError,
+    FNOTimeoutError,
     FNOTransitionError,
     FNOUnavailableError,
     FNOUnknownOutcomeError,
@@ -414,6 +415,8 @@ async def test_appointment_and_cancellation(sim, order, store):
     slots = await portal.list_appointments("ORD-1")
     with pytest.raises(FNOValidationError, match="past"):
         await portal.book_appointment("ORD-1", "2020-01-01")
+    with pytest.raises(FNOValidationError, match="no date"):
+        await portal.book_appointment("ORD-1", "soon")
     booked = await portal.book_appointment("ORD-1", slots[0])
     assert (booked.status, booked.scheduled_date) == (OrderStatus.SCHEDULED, slots[0])
     gone = await portal.cancel_order("ORD-1", "moved")
@@ -429,6 +432,67 @@ async def test_refused_cancellation_leaves_the_order(sim, order, store):
     await portal.refresh_order("ORD-1")
     kept = await portal.cancel_order("ORD-1", "too late")
     assert (kept.status, kept.cancellation) == (OrderStatus.IN_PROGRESS, Cancellation.REJECTED)
+
+
+async def test_cancellation_refused_by_an_error_is_rejected(sims, order, store):
+    sim = sims["evotel", "aex"]
+    portal = FNOMasterPortal({"evotel": {"base_url": sim.url, "api_key": "sim-key"}}, store=store)
+    made = await portal.create_order("evotel", order)
+    sim.operator.set_status(made.fno_reference, "in_progress")
+    kept = await portal.cancel_order("ORD-1", "too late")
+    assert (kept.status, kept.cancellation) == (OrderStatus.SUBMITTED, Cancellation.REJECTED)
+    assert "past that" in (await portal.list_events("ORD-1"))[-1].note
+
+
+async def test_cancellation_is_stored_before_it_is_sent(sim, order, store):
+    """Lost on the way it is of unknown outcome, and a poll settles it; never sent, it leaves no trace on the order."""
+    portal = _portal(sim, store)
+    await portal.create_order("vumatel", order)
+    away = _portal(sim, store, base_url="http://127.0.0.1:9")
+    with pytest.raises(FNOUnavailableError):
+        await away.cancel_order("ORD-1", "moved")
+    assert (await portal.get_order("ORD-1")).cancellation is None
+    seen = []
+
+    async def watched(self, order_id, reason):
+        seen.append((await store.get("ORD-1")).order.cancellation)
+        self_answer = await real(order_id, reason)
+        raise FNOTimeoutError(f"lost: {self_answer}", fno="vumatel")
+
+    client = portal.clients["vumatel"]
+    real, client.cancel_order = client.cancel_order, watched.__get__(client)
+    with pytest.raises(FNOTimeoutError):
+        await portal.cancel_order("ORD-1", "moved")
+    assert seen == [Cancellation.UNKNOWN]
+    assert (await portal.get_order("ORD-1")).cancellation is Cancellation.UNKNOWN
+    done = await portal.refresh_order("ORD-1")
+    assert (done.status, done.cancellation) == (OrderStatus.CANCELLED, Cancellation.COMPLETED)
+
+
+async def test_number_of_another_order_is_not_taken(sim, order, store):
+    """An operator that gives one number twice: the second order stays unknown, and the first is not touched."""
+    portal = _portal(sim, store)
+    made = await portal.create_order("vumatel", order)
+
+    async def same(order_data):
+        return {"fno_reference": made.fno_reference, "status": "submitted"}
+
+    portal.clients["vumatel"].create_order = same
+    with pytest.raises(FNODuplicateError, match="belongs to another order"):
+        await portal.create_order("vumatel", {**order, "reference": "ORD-2"})
+    assert (await portal.get_order("ORD-2")).outcome is Outcome.UNKNOWN
+    assert (await portal.get_order("ORD-1")) == made
+
+
+async def test_webhook_that_is_signed_and_strange(sim, order):
+    portal = FNOMasterPortal(
+        {"cafe": {"base_url": sim.url, "api_key": "k", "driver": "tmf", "webhook_secret": "s3cret"}}
+    )
+    body, stamp = json.dumps({"eventId": "e", "event": "not an object"}).encode(), str(int(time.time()))
+    headers = {"X-FNO-Timestamp": stamp, "X-FNO-Signature": sign("s3cret", stamp, body)}
+    with pytest.raises(FNOWebhookError, match="could not be read") as caught:
+        await portal.receive_webhook("cafe", body, headers)
+    assert caught.value.fno == "cafe"
 
 
 async def test_openserve_cancellation_is_pending_until_told(sims, order):

@@ -21,6 +21,98 @@ CREATE TABLE platform_fact (
 
 GRANT SELECT ON platform_fact TO demarc_app;
 
+CREATE TABLE radius_session (
+	tenant_id INTEGER NOT NULL,
+	id UUID NOT NULL,
+	nas_id BIGINT NOT NULL,
+	subscriber_id BIGINT NOT NULL,
+	service_id BIGINT NOT NULL,
+	username TEXT NOT NULL,
+	acct_session_id TEXT NOT NULL,
+	generation INTEGER DEFAULT '0' NOT NULL,
+	started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	session_seconds BIGINT DEFAULT '0' NOT NULL,
+	input_octets BIGINT DEFAULT '0' NOT NULL,
+	output_octets BIGINT DEFAULT '0' NOT NULL,
+	nas_port TEXT DEFAULT '' NOT NULL,
+	framed_ip INET,
+	delegated_prefix CIDR,
+	calling_station_id TEXT DEFAULT '' NOT NULL,
+	called_station_id TEXT DEFAULT '' NOT NULL,
+	CONSTRAINT pk_radius_session PRIMARY KEY (tenant_id, id),
+	CONSTRAINT uq_radius_session_key UNIQUE (tenant_id, nas_id, username, acct_session_id, generation)
+)
+ WITH (fillfactor = 50);
+
+CREATE INDEX ix_radius_session_prefix ON radius_session (tenant_id, delegated_prefix) WHERE delegated_prefix IS NOT NULL;
+
+CREATE INDEX ix_radius_session_subscriber ON radius_session (tenant_id, subscriber_id);
+
+CREATE INDEX ix_radius_session_username ON radius_session (username);
+
+ALTER TABLE radius_session ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE radius_session FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON radius_session TO demarc_app USING (tenant_id = nullif(current_setting('app.tenant', true), '')::int) WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::int);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON radius_session TO demarc_app;
+
+CREATE POLICY demarc_ingest_all ON radius_session TO demarc_ingest USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON radius_session TO demarc_ingest;
+
+CREATE POLICY demarc_aaa_all ON radius_session TO demarc_aaa USING (true) WITH CHECK (true);
+
+GRANT SELECT ON radius_session TO demarc_aaa;
+
+CREATE TABLE radius_session_history (
+	tenant_id INTEGER NOT NULL,
+	id UUID NOT NULL,
+	nas_id BIGINT NOT NULL,
+	subscriber_id BIGINT NOT NULL,
+	service_id BIGINT NOT NULL,
+	username TEXT NOT NULL,
+	acct_session_id TEXT NOT NULL,
+	generation INTEGER DEFAULT '0' NOT NULL,
+	started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	session_seconds BIGINT DEFAULT '0' NOT NULL,
+	input_octets BIGINT DEFAULT '0' NOT NULL,
+	output_octets BIGINT DEFAULT '0' NOT NULL,
+	nas_port TEXT DEFAULT '' NOT NULL,
+	framed_ip INET,
+	delegated_prefix CIDR,
+	calling_station_id TEXT DEFAULT '' NOT NULL,
+	called_station_id TEXT DEFAULT '' NOT NULL,
+	stopped_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	terminate_cause TEXT DEFAULT '' NOT NULL,
+	provisional BOOLEAN DEFAULT 'false' NOT NULL,
+	CONSTRAINT pk_radius_session_history PRIMARY KEY (tenant_id, id, stopped_at)
+)
+ PARTITION BY RANGE (stopped_at);
+
+CREATE INDEX ix_radius_session_history_address ON radius_session_history (tenant_id, framed_ip, stopped_at);
+
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (tenant_id, nas_id, username, acct_session_id);
+
+CREATE INDEX ix_radius_session_history_prefix ON radius_session_history (tenant_id, delegated_prefix, stopped_at) WHERE delegated_prefix IS NOT NULL;
+
+CREATE INDEX ix_radius_session_history_subscriber ON radius_session_history (tenant_id, subscriber_id, stopped_at);
+
+ALTER TABLE radius_session_history ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE radius_session_history FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON radius_session_history TO demarc_app USING (tenant_id = nullif(current_setting('app.tenant', true), '')::int) WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::int);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON radius_session_history TO demarc_app;
+
+CREATE POLICY demarc_ingest_all ON radius_session_history TO demarc_ingest USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON radius_session_history TO demarc_ingest;
+
 CREATE TABLE spool_offset (
 	node TEXT NOT NULL,
 	spool_file TEXT NOT NULL,
@@ -73,13 +165,14 @@ CREATE TABLE aaa_login (
 	username TEXT NOT NULL,
 	mac TEXT,
 	circuit_id TEXT,
+	remote_id TEXT,
 	decision VARCHAR(10) NOT NULL,
 	decision_reason TEXT DEFAULT '' NOT NULL,
 	nt_hash TEXT NOT NULL,
 	clear_text TEXT,
 	framed_ip INET,
 	framed_pool TEXT,
-	replies TEXT[] DEFAULT '{}' NOT NULL,
+	replies TEXT[],
 	download_bps BIGINT,
 	upload_bps BIGINT,
 	session_limit SMALLINT DEFAULT '1' NOT NULL,
@@ -90,10 +183,13 @@ CREATE TABLE aaa_login (
 	CONSTRAINT ck_aaa_login_replies_unparted CHECK (strpos(array_to_string(replies, ''), chr(31)) = 0),
 	CONSTRAINT uq_aaa_login_username UNIQUE (username),
 	CONSTRAINT uq_aaa_login_tenant_id_mac UNIQUE (tenant_id, mac),
-	CONSTRAINT uq_aaa_login_tenant_id_circuit_id UNIQUE (tenant_id, circuit_id),
 	CONSTRAINT fk_aaa_login_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
 )
  WITH (fillfactor = 85);
+
+CREATE INDEX ix_aaa_login_remote_id ON aaa_login (tenant_id, remote_id) WHERE circuit_id IS NULL AND remote_id IS NOT NULL;
+
+CREATE UNIQUE INDEX uq_aaa_login_line ON aaa_login (tenant_id, circuit_id, remote_id) NULLS NOT DISTINCT WHERE circuit_id IS NOT NULL OR remote_id IS NOT NULL;
 
 ALTER TABLE aaa_login ENABLE ROW LEVEL SECURITY;
 
@@ -118,7 +214,7 @@ CREATE TABLE aaa_nas (
 	secret TEXT NOT NULL,
 	shortname TEXT NOT NULL,
 	vendor VARCHAR(40) DEFAULT 'generic' NOT NULL,
-	speed_replies TEXT[] DEFAULT '{}' NOT NULL,
+	speed_replies TEXT[],
 	message_authenticator VARCHAR(10) NOT NULL,
 	message_authenticator_seen BOOLEAN DEFAULT 'false' NOT NULL,
 	clock_offset INTERVAL DEFAULT interval '0' NOT NULL,
@@ -426,6 +522,8 @@ CREATE TABLE login_attempt (
 	calling_station_id TEXT DEFAULT '' NOT NULL,
 	nas_id BIGINT NOT NULL,
 	attempted_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	reject_reason TEXT,
+	rejected_at TIMESTAMP WITH TIME ZONE,
 	CONSTRAINT pk_login_attempt PRIMARY KEY (tenant_id, username),
 	CONSTRAINT fk_login_attempt_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
 )
@@ -483,7 +581,7 @@ CREATE TABLE notification (
 	recipient VARCHAR(254) NOT NULL,
 	subject TEXT DEFAULT '' NOT NULL,
 	body TEXT NOT NULL,
-	about VARCHAR(80) NOT NULL,
+	about VARCHAR(100) NOT NULL,
 	status VARCHAR(20) DEFAULT 'pending' NOT NULL,
 	attempts INTEGER DEFAULT '0' NOT NULL,
 	last_error TEXT,
@@ -588,96 +686,6 @@ ALTER TABLE plan FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON plan TO demarc_app USING (tenant_id = nullif(current_setting('app.tenant', true), '')::int) WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::int);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON plan TO demarc_app;
-
-CREATE TABLE radius_session (
-	tenant_id INTEGER NOT NULL,
-	id UUID NOT NULL,
-	nas_id BIGINT NOT NULL,
-	subscriber_id BIGINT NOT NULL,
-	service_id BIGINT NOT NULL,
-	username TEXT NOT NULL,
-	acct_session_id TEXT NOT NULL,
-	generation INTEGER DEFAULT '0' NOT NULL,
-	started_at TIMESTAMP WITH TIME ZONE NOT NULL,
-	updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
-	session_seconds BIGINT DEFAULT '0' NOT NULL,
-	input_octets BIGINT DEFAULT '0' NOT NULL,
-	output_octets BIGINT DEFAULT '0' NOT NULL,
-	nas_port TEXT DEFAULT '' NOT NULL,
-	framed_ip INET,
-	delegated_prefix CIDR,
-	calling_station_id TEXT DEFAULT '' NOT NULL,
-	called_station_id TEXT DEFAULT '' NOT NULL,
-	CONSTRAINT pk_radius_session PRIMARY KEY (tenant_id, id),
-	CONSTRAINT uq_radius_session_key UNIQUE (tenant_id, nas_id, username, acct_session_id, generation),
-	CONSTRAINT fk_radius_session_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
-)
- WITH (fillfactor = 70);
-
-CREATE INDEX ix_radius_session_subscriber ON radius_session (tenant_id, subscriber_id);
-
-CREATE INDEX ix_radius_session_username ON radius_session (username);
-
-ALTER TABLE radius_session ENABLE ROW LEVEL SECURITY;
-
-ALTER TABLE radius_session FORCE ROW LEVEL SECURITY;
-
-CREATE POLICY tenant ON radius_session TO demarc_app USING (tenant_id = nullif(current_setting('app.tenant', true), '')::int) WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::int);
-
-GRANT SELECT, INSERT, UPDATE, DELETE ON radius_session TO demarc_app;
-
-CREATE POLICY demarc_ingest_all ON radius_session TO demarc_ingest USING (true) WITH CHECK (true);
-
-GRANT SELECT, INSERT, UPDATE, DELETE ON radius_session TO demarc_ingest;
-
-CREATE POLICY demarc_aaa_all ON radius_session TO demarc_aaa USING (true) WITH CHECK (true);
-
-GRANT SELECT ON radius_session TO demarc_aaa;
-
-CREATE TABLE radius_session_history (
-	tenant_id INTEGER NOT NULL,
-	id UUID NOT NULL,
-	nas_id BIGINT NOT NULL,
-	subscriber_id BIGINT NOT NULL,
-	service_id BIGINT NOT NULL,
-	username TEXT NOT NULL,
-	acct_session_id TEXT NOT NULL,
-	generation INTEGER DEFAULT '0' NOT NULL,
-	started_at TIMESTAMP WITH TIME ZONE NOT NULL,
-	updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
-	session_seconds BIGINT DEFAULT '0' NOT NULL,
-	input_octets BIGINT DEFAULT '0' NOT NULL,
-	output_octets BIGINT DEFAULT '0' NOT NULL,
-	nas_port TEXT DEFAULT '' NOT NULL,
-	framed_ip INET,
-	delegated_prefix CIDR,
-	calling_station_id TEXT DEFAULT '' NOT NULL,
-	called_station_id TEXT DEFAULT '' NOT NULL,
-	stopped_at TIMESTAMP WITH TIME ZONE NOT NULL,
-	terminate_cause TEXT DEFAULT '' NOT NULL,
-	provisional BOOLEAN DEFAULT 'false' NOT NULL,
-	CONSTRAINT pk_radius_session_history PRIMARY KEY (tenant_id, id, stopped_at),
-	CONSTRAINT fk_radius_session_history_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
-)
- PARTITION BY RANGE (stopped_at);
-
-CREATE INDEX ix_radius_session_history_address ON radius_session_history (tenant_id, framed_ip, stopped_at);
-
-CREATE INDEX ix_radius_session_history_key ON radius_session_history (tenant_id, nas_id, username, acct_session_id);
-
-CREATE INDEX ix_radius_session_history_subscriber ON radius_session_history (tenant_id, subscriber_id, stopped_at);
-
-ALTER TABLE radius_session_history ENABLE ROW LEVEL SECURITY;
-
-ALTER TABLE radius_session_history FORCE ROW LEVEL SECURITY;
-
-CREATE POLICY tenant ON radius_session_history TO demarc_app USING (tenant_id = nullif(current_setting('app.tenant', true), '')::int) WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::int);
-
-GRANT SELECT, INSERT, UPDATE, DELETE ON radius_session_history TO demarc_app;
-
-CREATE POLICY demarc_ingest_all ON radius_session_history TO demarc_ingest USING (true) WITH CHECK (true);
-
-GRANT SELECT, INSERT, UPDATE, DELETE ON radius_session_history TO demarc_ingest;
 
 CREATE TABLE service_bulk (
 	tenant_id INTEGER NOT NULL,
@@ -863,6 +871,8 @@ CREATE TABLE customer (
 	language VARCHAR(10) DEFAULT 'en' NOT NULL,
 	status VARCHAR(20) DEFAULT 'active' NOT NULL,
 	reseller_id BIGINT DEFAULT nullif(current_setting('app.reseller', true), '')::bigint,
+	merged_into_id BIGINT,
+	erased_at TIMESTAMP WITH TIME ZONE,
 	created_at TIMESTAMP WITH TIME ZONE NOT NULL,
 	updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
 	CONSTRAINT pk_customer PRIMARY KEY (tenant_id, id),
@@ -871,6 +881,7 @@ CREATE TABLE customer (
 	CONSTRAINT uq_customer_tenant_id_uid UNIQUE (tenant_id, uid),
 	CONSTRAINT uq_customer_tenant_id_portal_id UNIQUE (tenant_id, portal_id),
 	CONSTRAINT fk_customer_tenant_id_reseller_id FOREIGN KEY(tenant_id, reseller_id) REFERENCES app_user (tenant_id, id),
+	CONSTRAINT fk_customer_tenant_id_merged_into_id FOREIGN KEY(tenant_id, merged_into_id) REFERENCES customer (tenant_id, id),
 	CONSTRAINT fk_customer_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
 );
 
@@ -1071,6 +1082,31 @@ ALTER TABLE user_session FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON user_session TO demarc_app USING (tenant_id = nullif(current_setting('app.tenant', true), '')::int) WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::int);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON user_session TO demarc_app;
+
+CREATE TABLE customer_note (
+	tenant_id INTEGER NOT NULL,
+	id BIGINT GENERATED BY DEFAULT AS IDENTITY (START WITH 1000),
+	uid UUID DEFAULT gen_random_uuid() NOT NULL,
+	customer_id BIGINT NOT NULL,
+	body TEXT NOT NULL,
+	author TEXT NOT NULL,
+	created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	CONSTRAINT pk_customer_note PRIMARY KEY (tenant_id, id),
+	CONSTRAINT fk_customer_note_tenant_id_customer_id FOREIGN KEY(tenant_id, customer_id) REFERENCES customer (tenant_id, id),
+	CONSTRAINT uq_customer_note_tenant_id_uid UNIQUE (tenant_id, uid),
+	CONSTRAINT fk_customer_note_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
+);
+
+CREATE INDEX ix_customer_note_customer ON customer_note (tenant_id, customer_id, id);
+
+ALTER TABLE customer_note ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE customer_note FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant ON customer_note TO demarc_app USING (tenant_id = nullif(current_setting('app.tenant', true), '')::int) WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::int);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON customer_note TO demarc_app;
 
 CREATE TABLE ledger_account (
 	tenant_id INTEGER NOT NULL,
@@ -1343,7 +1379,7 @@ CREATE TABLE subscription_term (
 	subscription_id BIGINT NOT NULL,
 	plan_id BIGINT NOT NULL,
 	monthly_minor BIGINT NOT NULL,
-	started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+	ended_at TIMESTAMP WITH TIME ZONE NOT NULL,
 	CONSTRAINT pk_subscription_term PRIMARY KEY (tenant_id, id),
 	CONSTRAINT ck_subscription_term_price_not_negative CHECK (monthly_minor >= 0),
 	CONSTRAINT fk_subscription_term_tenant_id_subscription_id FOREIGN KEY(tenant_id, subscription_id) REFERENCES subscription (tenant_id, id),
@@ -1351,7 +1387,7 @@ CREATE TABLE subscription_term (
 	CONSTRAINT fk_subscription_term_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
 );
 
-CREATE INDEX ix_subscription_term_subscription ON subscription_term (tenant_id, subscription_id, started_at);
+CREATE INDEX ix_subscription_term_subscription ON subscription_term (tenant_id, subscription_id, ended_at);
 
 ALTER TABLE subscription_term ENABLE ROW LEVEL SECURITY;
 
@@ -1396,12 +1432,10 @@ CREATE TABLE usage_record (
 	CONSTRAINT ck_usage_record_not_negative CHECK (quantity >= 0 AND unit_price >= 0),
 	CONSTRAINT ck_usage_record_period_ordered CHECK (period_end >= period_start),
 	CONSTRAINT fk_usage_record_tenant_id_subscription_id FOREIGN KEY(tenant_id, subscription_id) REFERENCES subscription (tenant_id, id),
-	CONSTRAINT fk_usage_record_tenant_id_customer_id FOREIGN KEY(tenant_id, customer_id) REFERENCES customer (tenant_id, id),
 	CONSTRAINT fk_usage_record_tenant_id_price_id FOREIGN KEY(tenant_id, price_id) REFERENCES plan_usage_price (tenant_id, id),
-	CONSTRAINT uq_usage_record_tenant_id_uid UNIQUE (tenant_id, uid),
-	CONSTRAINT fk_usage_record_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
+	CONSTRAINT uq_usage_record_tenant_id_uid UNIQUE (tenant_id, uid)
 )
- WITH (fillfactor = 80);
+ WITH (fillfactor = 50);
 
 CREATE INDEX ix_usage_record_invoice ON usage_record (tenant_id, invoice_id) WHERE invoice_id IS NOT NULL;
 
@@ -1795,6 +1829,7 @@ CREATE TABLE subscriber (
 	status VARCHAR(20) NOT NULL,
 	mac VARCHAR(17),
 	circuit_id VARCHAR(253),
+	remote_id VARCHAR(253),
 	download_bps BIGINT,
 	upload_bps BIGINT,
 	ip_pool_id BIGINT,

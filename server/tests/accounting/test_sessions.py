@@ -345,6 +345,20 @@ async def test_the_last_login_of_each_user_is_kept(book: Book) -> None:
     assert rows[0]["attempted_at"] == at(20)
 
 
+async def test_the_last_refusal_outlives_the_log_ins_that_went_well(book: Book) -> None:
+    for lines in (
+        login_line("user100@isp", "Access-Reject", 10, reason="wrong password")
+        + login_line("user100@isp", "Access-Reject", 20, reason="session limit")
+        + login_line("user100@isp", "Access-Accept", 30),
+        login_line("user100@isp", "Access-Accept", 40) + login_line("user100@isp", "No-Answer", 50, reason="away"),
+    ):
+        async with book.connection.transaction():
+            await merge_logins(book.connection, lines, 0)
+    row = await book.connection.fetchrow("SELECT * FROM login_attempt WHERE username = 'user100@isp'")
+    assert (row["accepted"], row["reason"], row["attempted_at"]) == (False, "away", at(50))
+    assert (row["reject_reason"], row["rejected_at"]) == ("session limit", at(20))
+
+
 async def test_a_nas_that_signs_once_is_remembered(book: Book, owner: asyncpg.Connection) -> None:
     await owner.execute("UPDATE aaa_nas SET message_authenticator = 'off' WHERE nas_id = 12")
     unsigned = login_line("user250@isp", "Access-Accept", 1, nas="127.0.2.1")[:-2] + b"0\n"

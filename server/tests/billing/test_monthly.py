@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 import asyncpg
 import pytest
@@ -16,6 +16,7 @@ from demarc.kernel.errors import Invalid
 from demarc.modules.billing.queries import list_invoice_lines
 from demarc.modules.billing.rules import Month, days_overdue, prorated_minor, proration_factor
 from demarc.modules.subscriptions.queries import get_subscription_by_id
+from demarc.modules.subscriptions.service import change_plan
 from demarc.modules.usage.metering import raise_usage
 from demarc.modules.usage.rules import GB_OCTETS
 from demarc.workflows import monthly_billing
@@ -61,6 +62,34 @@ async def test_a_month_is_billed_once_whoever_asks(books):
     made = await asyncio.gather(*(bill(books, "2025-10") for _ in range(6)))
     assert sum(is_new for _, is_new in made) == 1
     assert len({invoice.id for invoice, _ in made}) == 1
+
+
+async def test_a_month_with_two_plans_is_billed_in_two_parts(books, seller):
+    """The old plan to the day before the change, the new one from it on; of two changes on a day the last counts."""
+    await started(books, datetime(2025, 10, 1, tzinfo=UTC))
+    others = [await seller(ref, monthly=price) for ref, price in (("sub_b", 12345), ("sub_c", 9999))]
+    async with books.tx() as tx:
+        month = Month.of(tx.now.date()).next()
+        the_11th = datetime(month.year, month.month, 11, 12, tzinfo=UTC)
+        away = the_11th - tx.now
+    await books.advance(seconds=away.total_seconds())
+    async with books.tx() as tx:
+        for other in others:
+            await change_plan(
+                tx, subscription_id=books.sold.subscription.id, plan_id=other.subscription.plan_id
+            )
+    made, _ = await bill(books, str(month))
+    lines = await lines_of(books, made)
+    old = (Decimal(10) / month.days).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    new = (Decimal(month.days - 10) / month.days).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    expected = [
+        int((old * 4999).quantize(Decimal(1), ROUND_HALF_UP)),
+        int((new * 9999).quantize(Decimal(1), ROUND_HALF_UP)),
+    ]
+    assert [(line.quantity, line.amount_minor) for line in lines] == [(old, expected[0]), (new, expected[1])]
+    await books.advance(days=31)
+    whole, _ = await bill(books, str(month.next()))
+    assert whole.subtotal_minor == 9999
 
 
 async def test_a_canceled_subscription_pays_to_its_last_day(books):

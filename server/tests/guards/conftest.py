@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -87,8 +88,8 @@ async def house(
     town: dict[str, Any], cluster: Cluster, town_settings: Settings, master_key: MasterKey
 ) -> AsyncIterator[House]:
     """To be read only: every guard sees the same rows."""
-    async for opened in _house(cluster, town_settings, master_key):
-        yield opened
+    async with _copied(cluster) as copy, _lived_in(copy, town_settings, master_key) as house:
+        yield house
 
 
 @pytest_asyncio.fixture
@@ -96,17 +97,32 @@ async def own_house(
     town: dict[str, Any], cluster: Cluster, town_settings: Settings, master_key: MasterKey
 ) -> AsyncIterator[House]:
     """To be changed at will."""
-    async for opened in _house(cluster, town_settings, master_key):
-        yield opened
+    async with _copied(cluster) as copy, _lived_in(copy, town_settings, master_key) as house:
+        yield house
 
 
-async def _house(cluster: Cluster, settings: Settings, master_key: MasterKey) -> AsyncIterator[House]:
+@pytest_asyncio.fixture(scope="module")
+async def copied(town: dict[str, Any], cluster: Cluster) -> AsyncIterator[Scratch]:
+    """An inhabited database for a test file that opens it itself."""
+    async with _copied(cluster) as copy:
+        yield copy
+
+
+@asynccontextmanager
+async def _copied(cluster: Cluster) -> AsyncIterator[Scratch]:
     name = f"{_PATTERN}_{next(_NUMBERS)}"
     await _copy(cluster, name, _PATTERN)
-    house = await _open(cluster, name, settings, master_key)
+    try:
+        yield Scratch(name, cluster)
+    finally:
+        await _drop(cluster, name)
+
+
+@asynccontextmanager
+async def _lived_in(copy: Scratch, settings: Settings, master_key: MasterKey) -> AsyncIterator[House]:
+    house = await _open(copy.cluster, copy.name, settings, master_key)
     try:
         yield house
     finally:
         await house.callers.close()
         await house.database.close()
-        await _drop(cluster, name)

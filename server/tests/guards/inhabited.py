@@ -54,6 +54,7 @@ class Town:
     admin: Caller
     database: Database
     desk: Desk
+    trap: Trap
     made: dict[str, list[Any]] = field(default_factory=dict)
 
     async def post(self, path: str, /, **body: Any) -> Any:
@@ -87,6 +88,7 @@ class Town:
             self.pay,
             self.remind,
             self.order_about,
+            self.go_wrong,
         ):
             await step()
             await self.desk.clear()
@@ -144,7 +146,7 @@ class Town:
         await self.keep("pool", "/api/pools", name="homes", network="10.100.0.0/28", is_default=True)
         await self.keep("pool", "/api/pools", name="offices", network="10.101.0.0/29")
         closed = await self.post("/api/pools", name="old", network="10.102.0.0/29")
-        assert (await self.admin.delete(f"/api/pools/{closed['id']}")).is_success
+        await self.patch(f"/api/pools/{closed['id']}", status="closed")
         for number, vendor in enumerate(("generic", "mikrotik", "cisco")):
             await self.keep(
                 "nas", "/api/nas", name=f"bng-{number}", source_ip=f"127.0.3.{number + 1}", secret="testing123",
@@ -300,8 +302,32 @@ class Town:
             await self.desk.clear()
 
     async def order_about(self) -> None:
+        faster = {"download_mbps": 300, "upload_mbps": 60}
+        await self.patch(f"/api/subscribers/{self.made['subscriber'][2]['id']}", bandwidth_profile=faster)
         for subscriber in self.made["subscriber"][2:4]:
             await self.post(f"/api/subscribers/{subscriber['id']}/disconnect")
+
+
+    async def go_wrong(self) -> None:
+        """What nobody orders: a mail server that is away, a customer and a provisioning that somebody else stopped."""
+        await self.trap.close()
+        invoice = await self.post(
+            "/api/billing/invoices", subscription_id="sub_9", amount=700, due_date="2025-10-15"
+        )
+        await self.post(
+            "/api/billing/dunning/executions",
+            campaign_id=self.made["campaign"][0]["id"],
+            subscription_id="sub_9",
+            customer_id=self.made["customer"][2]["id"],
+            invoice_id=invoice["id"],
+            outstanding_amount=700,
+        )
+        await self.post("/api/sandbox/clock/advance", hours=1)
+        await self.execute("UPDATE customer SET status = 'suspended' WHERE name = 'Customer 4'")
+        await self.execute(
+            "UPDATE service SET status = 'provisioning_failed', "
+            "provisioning_status = 'failed' WHERE name = 'Line 3'"
+        )
 
 
 @asynccontextmanager
@@ -313,7 +339,7 @@ async def settled(
     await trap.open()
     try:
         ports = ports_to(trap.mailer) | {MasterKey: master_key, CoaSender: Nas()}
-        town = Town(admin, database, Desk(database, ports))
+        town = Town(admin, database, Desk(database, ports), trap)
         await town.settle()
         yield town
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +85,13 @@ class Surface:
         content = one.spec.get("requestBody", {}).get("content", {}).get("application/json")
         return None if content is None else self._example(content["schema"])
 
+    def body_properties(self, one: Operation) -> dict[str, Any]:
+        """The fields of the operation's body by name."""
+        content = one.spec.get("requestBody", {}).get("content", {}).get("application/json")
+        shape = {} if content is None else self.resolve(content["schema"])
+        found: dict[str, Any] = shape.get("properties", {})
+        return found
+
     def _example(self, schema: dict[str, Any]) -> Any:
         shape = self.resolve(schema)
         for key in ("examples", "enum"):
@@ -108,7 +114,7 @@ class Surface:
         if kind == "string":
             return _TEXTS.get(shape.get("format", ""), "x" * max(shape.get("minLength", 1), 1))
         if kind in ("integer", "number"):
-            return max(shape.get("minimum", 0), shape.get("exclusiveMinimum", -1) + 1)
+            return int(max(shape.get("minimum", 0), shape.get("exclusiveMinimum", -1) + 1))
         return kind == "boolean"
 
     async def paths(self, path: str, caller: Caller) -> list[str]:
@@ -144,6 +150,3 @@ _TEXTS = {
     "ipv4": "127.0.9.9",
 }
 
-
-def rows_of(answer: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
-    yield from answer[key]

@@ -141,7 +141,7 @@ async def test_every_filter_answers_what_it_promises(lists):
             if not any(0 < count < len(one.rows) for (_, count), _ in found):
                 idle.append(f"{one.operation.name}?{name}=")
     assert wrong == []
-    assert idle == [], "rows that differ are missing: let tests/guards/inhabited.py make them"
+    assert idle == [], f"{idle}: rows that differ are missing: let tests/guards/inhabited.py make them"
 
 
 async def _filtered(one: Listed, name: str, rule: Rule, value: Any) -> tuple[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import stat
 
 import pytest
@@ -63,7 +62,7 @@ def test_a_key_file_is_made_once_and_only_its_owner_reads_it(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "not base64!", base64.b64encode(os.urandom(31)).decode(), base64.b64encode(os.urandom(33)).decode()],
+    ["", "not base64!", base64.b64encode(b"\x9a" * 31).decode(), base64.b64encode(b"\x9a" * 33).decode()],
 )
 def test_what_is_no_key_is_refused_without_repeating_it(tmp_path, content):
     path = tmp_path / "master.key"

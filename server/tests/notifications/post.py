@@ -86,6 +86,17 @@ CONTEXT = {
     "days_overdue": 8,
     "amount_due": "100.00 USD",
 }
+DATA_USAGE = {
+    "service_name": "Fiber",
+    "percent": 80,
+    "allowance_gb": "100",
+    "used_gb": "80.1",
+    "renews_on": "2025-11-01",
+    "action": "throttle",
+    "download_mbps": "2",
+    "upload_mbps": "1",
+}
+"""What the wording about a data cap may name."""
 
 
 async def customer_of(tx, email="ann@example.com"):

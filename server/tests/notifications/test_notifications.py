@@ -22,7 +22,19 @@ from demarc.modules.notifications.service import (
 )
 from demarc.modules.notifications.states import NOTIFICATION, Channel, NotificationStatus
 
-from .post import ALPHA, BETA, Desk, Doorman, customer_of, mailer_at, ports_to, queue, queued, smtp_server
+from .post import (
+    ALPHA,
+    BETA,
+    DATA_USAGE,
+    Desk,
+    Doorman,
+    customer_of,
+    mailer_at,
+    ports_to,
+    queue,
+    queued,
+    smtp_server,
+)
 
 
 async def reload(database, notification):
@@ -259,7 +271,10 @@ async def test_every_shipped_template_renders(tx):
     for channel in Channel:
         for file in (files("demarc.modules.notifications") / "templates" / channel.value).iterdir():
             name = file.name.split(".")[0]
-            made = await queue(tx, customer, about=f"{channel}:{name}", channel=channel, template=name)
+            more = DATA_USAGE if name.startswith("data_usage") else {}
+            made = await queue(
+                tx, customer, about=f"{channel}:{name}", channel=channel, template=name, context=more
+            )
             assert made.body.strip()
             assert bool(made.subject) is (channel is Channel.EMAIL)
             found += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from radius_rows import add_nas
 
 from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
 
+FUNCTIONS = Path(__file__).parents[2] / "migrations" / "baseline" / "after.sql"
 AAA_PASSWORD = r"it's a\ 'pass:word' %{x}"
 
 
@@ -57,6 +59,8 @@ async def schema(cluster: BarePostgres) -> None:
     await connection.execute(f"ALTER ROLE demarc_aaa PASSWORD '{literal}'")
     for table in (models.aaa_nas, models.aaa_login, models.radius_session):
         await create_table(connection, table)
+    for function in re.findall(r"(?ms)^CREATE FUNCTION aaa_.*?^END \$\$;", FUNCTIONS.read_text()):
+        await connection.execute(function)
     await connection.close()
 
 

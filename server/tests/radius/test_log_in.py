@@ -281,6 +281,31 @@ async def test_a_circuit_logs_on_without_password(db, nas, other_nas):
     assert nas.bare("x", circuit(b"olt-1/1/3:100"), ppp).code == ACCESS_REJECT
 
 
+async def test_a_port_is_one_of_its_access_node_where_the_row_says_which(db, nas, other_nas):
+    """Agent-Remote-Id alone, or with the circuit id: then both have to match."""
+    await add_login(db, "port-of-1", circuit_id="0/3/12", remote_id="olt-1")
+    await add_login(db, "port-of-2", circuit_id="0/3/12", remote_id="olt-2")
+    await add_login(db, "cpe", remote_id="cpe-9")
+    await add_login(db, "any-node", circuit_id="0/4/1")
+
+    def remote(value):
+        return vendor(ADSL_FORUM, 2, value)
+
+    for sent, name in (
+        ((circuit(b"0/3/12"), remote(b"olt-1")), b"port-of-1"),
+        ((circuit(b"0/3/12"), remote(b"olt-2")), b"port-of-2"),
+        ((remote(b"cpe-9"),), b"cpe"),
+        ((remote(b"cpe-9"), circuit(b"0/9/9")), b"cpe"),
+        ((circuit(b"0/4/1"), remote(b"olt-7")), b"any-node"),
+    ):
+        assert nas.bare("x", *sent).get(USER_NAME) == name, sent
+    for sent in ((circuit(b"0/3/12"),), (circuit(b"0/3/12"), remote(b"olt-3")), (remote(b"olt-1"),)):
+        assert nas.bare("x", *sent).code == ACCESS_REJECT, sent
+    assert nas.bare("port-of-1", circuit(b"0/3/12")).code == ACCESS_REJECT
+    assert nas.bare("x", remote(b"cpe-9"), attribute(FRAMED_PROTOCOL, integer(1))).code == ACCESS_REJECT
+    assert other_nas.bare("x", remote(b"cpe-9")).code == ACCESS_REJECT
+
+
 async def test_a_password_subscriber_keeps_his_password_on_somebody_elses_line(db, nas):
     await add_login(db, "line-1", circuit_id="c-1")
     await add_login(db, "ada", framed_ip="10.9.9.9")

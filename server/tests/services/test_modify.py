@@ -116,7 +116,7 @@ async def test_another_plan_now(admin, begin, order, emitted):
     async with begin() as tx:
         row = await get_service(tx, UUID(made["id"]))
         agreement = await get_subscription_by_id(tx, row.subscription_id)
-        terms = await list_terms(tx, agreement.id)
+        terms = await list_terms(tx, agreement)
     assert [term.monthly_minor for term in terms] == [4999, 7999]
     (told,) = await emitted("subscription.plan_changed")
     assert (told["from_monthly_minor"], told["to_monthly_minor"], told["currency"]) == (4999, 7999, "USD")

@@ -79,8 +79,8 @@ async def test_the_documents_campaign_over_a_moved_clock(platform):
         campaign = await api.post(
             f"{BASE}/campaigns",
             {
-                "name": "Standard Recovery Campaign",
-                "description": "Standard payment recovery workflow",
+                "name": "Standard Payment Recovery",
+                "description": "Automated 3-step collection workflow",
                 "trigger_after_days": 7,
                 "max_retries": 3,
                 "retry_interval_days": 3,

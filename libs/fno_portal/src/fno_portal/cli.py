@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import sqlite3
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,16 +17,17 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from fno_portal.audit import FileAudit
 from fno_portal.config import FileSecrets, read_environment
-from fno_portal.coverage_map import write_map
-from fno_portal.errors import FNOError, FNONotConfiguredError, FNOValidationError
+from fno_portal.coverage_map import check_map, write_map
+from fno_portal.errors import FNOConfigError, FNOError, FNONotConfiguredError, FNOValidationError
 from fno_portal.mail.parser import FNOEmailParser
 from fno_portal.master import FNOMasterPortal
-from fno_portal.models import Address, CoverageAnswer
+from fno_portal.models import Address, CoverageAnswer, FNOOrder
 from fno_portal.orders.sqlite import SqliteStore
 from fno_portal.registry import Workshop
 
@@ -39,7 +41,12 @@ _AT_ONCE = 8
 
 def _home() -> Path:
     home = Path(os.environ.get("FNO_HOME", Path.home() / ".fno"))
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FNOConfigError(
+            f"{home} cannot be used ({type(error).__name__})", hint="Set FNO_HOME to a folder of yours"
+        ) from None
     return home
 
 
@@ -63,8 +70,14 @@ def _run(work: Callable[[FNOMasterPortal], Awaitable[T]], *, workshop: Workshop 
     try:
         return asyncio.run(whole())
     except FNOError as error:
-        err.print(f"[red]{error.code}[/red]: {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        _say(error.code, str(error))
+    except (sqlite3.Error, OSError) as error:
+        _say("local_failure", f"{type(error).__name__}: {error}. See that {_home()} is whole and has room")
+    raise typer.Exit(1)
+
+
+def _say(code: str, words: str) -> None:
+    err.print(f"[red]{code}[/red]: {escape(words)}", highlight=False, soft_wrap=True)
 
 
 def _print_json(data: Any) -> None:
@@ -107,6 +120,8 @@ def coverage(
         raise typer.BadParameter("give one address, or --csv FILE")
 
     async def work(portal: FNOMasterPortal) -> list[tuple[str, list[CoverageAnswer]]]:
+        if map_file is not None:
+            check_map(map_file)
         places = [Address(address)] if address is not None else _read_csv(file)
         return await _check_many(portal, places, fno)
 
@@ -142,7 +157,7 @@ def _read_csv(file: Path | None) -> list[Address]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as rows:
             return [_row(number, one) for number, one in enumerate(csv.DictReader(rows), start=2)]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FNOValidationError(
             f"{file} cannot be read ({type(error).__name__})", hint="Give a CSV in UTF-8"
         ) from None
@@ -221,6 +236,52 @@ def status(
 
     found, log = _run(work)
     _show_order(found, as_json, log)
+
+
+@app.command()
+def poll(as_json: Json = False) -> None:
+    """Settle what is open, then ask for every order under way: by feed where there is one, else one by one.
+
+    For a timer. An operator that fails is told on stderr (JSON: in `problems`); the others are asked all the same.
+    """
+
+    async def work(portal: FNOMasterPortal) -> tuple[dict[str, FNOOrder], dict[str, FNOError]]:
+        told: dict[str, FNOOrder | FNOError] = dict(await portal.recover())
+        for name, changed in (await portal.poll_changes()).items():
+            told |= {name: changed} if isinstance(changed, FNOError) else {one.id: one for one in changed}
+        told |= await portal.poll_orders()
+        return (
+            {key: one for key, one in told.items() if isinstance(one, FNOOrder)},
+            {key: one for key, one in told.items() if isinstance(one, FNOError)},
+        )
+
+    orders, problems = _run(work)
+    if as_json:
+        _print_json(
+            {
+                "orders": [one.model_dump(mode="json") for one in orders.values()],
+                "problems": {key: one.to_dict() for key, one in problems.items()},
+            }
+        )
+        return
+    for one in orders.values():
+        _show_order(one, as_json)
+    for key, problem in problems.items():
+        err.print(f"{key}: {problem}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def confirm(
+    reference: str,
+    by: Annotated[str, typer.Option("--by", help="Who asked the operator.")],
+    number: Annotated[
+        str | None,
+        typer.Option("--number", help="The operator's number; leave it out where it has no such order."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what became of an order of unknown outcome, after asking the operator."""
+    _show_order(_run(lambda portal: portal.confirm_order(reference, number, by)), as_json)
 
 
 @app.command()
@@ -321,7 +382,7 @@ def _parser() -> FNOEmailParser:
 
 
 @app.command()
-def login(fno: str) -> None:
+def login(fno: str, as_json: Json = False) -> None:
     """Log in to an operator's portal in a window, where a person can solve a CAPTCHA; the session is kept."""
 
     async def person(_: Any, task: str) -> None:
@@ -337,7 +398,7 @@ def login(fno: str) -> None:
         await client.log_in()
 
     _run(work, workshop=Workshop(headless=False, human=person))
-    out.print(f"{fno}: logged in")
+    _print_json({"fno": fno, "logged_in": True}) if as_json else out.print(f"{fno}: logged in")
 
 
 def main() -> None:

@@ -15,21 +15,32 @@ _WIDTH, _HEIGHT, _EDGE = 900, 600, 30
 Places = list[tuple[str, list[CoverageAnswer]]]
 
 
+def check_map(file: Path) -> None:
+    """See that a map can be written there, before anything is asked for it.
+
+    Raises:
+        FNOValidationError: another ending than `.html` or `.geojson`, or no such folder.
+    """
+    if file.suffix not in {".geojson", ".html"}:
+        raise FNOValidationError("a map is .html or .geojson", hint="Choose one of these endings")
+    if not file.parent.is_dir():
+        raise FNOValidationError(f"there is no folder {file.parent}", hint="Make it, or choose another")
+
+
 def write_map(file: Path, places: Places) -> None:
     """Write `.geojson` or `.html`. Places whose position nobody told are left out and counted in the HTML.
 
     Raises:
-        FNOValidationError: another ending.
+        FNOValidationError: see check_map.
     """
+    check_map(file)
     features = [one for place, answers in places if (one := _feature(place, answers))]
     if file.suffix == ".geojson":
         file.write_text(
             json.dumps({"type": "FeatureCollection", "features": features}, indent=1), encoding="utf-8"
         )
-    elif file.suffix == ".html":
-        file.write_text(_page(features, len(places) - len(features)), encoding="utf-8")
     else:
-        raise FNOValidationError("a map is .html or .geojson", hint="Choose one of these endings")
+        file.write_text(_page(features, len(places) - len(features)), encoding="utf-8")
 
 
 def _feature(place: str, answers: list[CoverageAnswer]) -> dict[str, Any] | None:

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
+import httpx
+
 from fno_portal.base import Capability, Description, FNOClient
 from fno_portal.channel import Channel
-from fno_portal.errors import FNOCoverageError, FNOError, FNOFaultError, FNOOrderError, FNOProtocolError
+from fno_portal.errors import (
+    FNOCoverageError,
+    FNOError,
+    FNOFaultError,
+    FNOOrderError,
+    FNOProtocolError,
+    FNOTimeoutError,
+    FNOUnavailableError,
+    FNOWebhookError,
+)
 
 T = TypeVar("T")
 
@@ -49,9 +60,23 @@ class GuardedClient:
     async def _typed(self, action: str, call: Awaitable[T]) -> T:
         try:
             return await call
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-            if isinstance(error, FNOError):
-                raise
+        except FNOError:
+            raise
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise FNOUnavailableError(
+                f"no connection ({type(error).__name__})", fno=self.name, hint="Try again later", sent=False
+            ) from error
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise FNOTimeoutError(
+                f"no answer to {action} in time", fno=self.name, hint="Try again later"
+            ) from error
+        except httpx.TransportError as error:
+            raise FNOUnavailableError(
+                f"the connection broke ({type(error).__name__})", fno=self.name, hint="Try again later"
+            ) from error
+        except Exception as error:
+            # An edge: a driver may be anybody's code, and its mistake must neither take the other operators' answers
+            # along nor lose an order that may have been sent.
             raise FNOProtocolError(
                 f"the answer to {action} could not be read ({type(error).__name__})",
                 fno=self.name,
@@ -132,8 +157,21 @@ class GuardedClient:
         return await self._run("list_changes", self.client.list_changes(), FNOOrderError, {})
 
     def read_webhook(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """See DriverBase."""
-        return self.client.read_webhook(payload)
+        """See DriverBase.
+
+        Raises:
+            FNOWebhookError: the payload is not what the operator's calls look like.
+        """
+        try:
+            return self.client.read_webhook(payload)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, FNOError):
+                raise
+            raise FNOWebhookError(
+                f"the call could not be read ({type(error).__name__})",
+                fno=self.name,
+                hint="Answer it with 400",
+            ) from error
 
     def supports(self, capability: Capability) -> bool:
         """See DriverBase."""

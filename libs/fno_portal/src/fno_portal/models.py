@@ -142,9 +142,11 @@ class Address(str):
         """Check the text and the coordinates.
 
         Raises:
-            FNOValidationError: an empty address without coordinates or keys, or coordinates outside the globe.
+            FNOValidationError: no text, an empty one without coordinates or keys, or coordinates outside the globe.
         """
-        cleaned = " ".join(str(text).split())
+        if not isinstance(text, str):
+            raise FNOValidationError("the address is no text", hint="Give street, number and suburb")
+        cleaned = " ".join(text.split())
         if not cleaned and (latitude is None or longitude is None) and not keys:
             raise FNOValidationError(
                 "the address is empty", hint="Give street, number and suburb, or coordinates"
@@ -153,7 +155,7 @@ class Address(str):
             raise FNOValidationError(
                 "only one coordinate is given", hint="Give both latitude and longitude, or none"
             )
-        if abs(latitude or 0) > _POLE or abs(longitude or 0) > _ANTIMERIDIAN:
+        if not (abs(latitude or 0) <= _POLE and abs(longitude or 0) <= _ANTIMERIDIAN):
             raise FNOValidationError("the coordinates are not on the globe", hint="Give decimal degrees")
         made = super().__new__(cls, cleaned)
         made.latitude, made.longitude, made.keys = latitude, longitude, dict(keys or {})

@@ -11,13 +11,16 @@ from demarc.web.bss.customers import routes as customers
 from demarc.web.bss.dunning import routes as dunning
 from demarc.web.bss.nas import routes as nas
 from demarc.web.bss.notifications import routes as notifications
+from demarc.web.bss.notifications import templates
 from demarc.web.bss.plans import profiles
 from demarc.web.bss.plans import routes as plans
 from demarc.web.bss.pools import routes as pools
 from demarc.web.bss.sandbox import routes as sandbox
 from demarc.web.bss.services import bulk as service_bulk
 from demarc.web.bss.services import routes as services
+from demarc.web.bss.sessions import policies
 from demarc.web.bss.sessions import routes as sessions
+from demarc.web.bss.subscribers import authorization
 from demarc.web.bss.subscribers import routes as subscribers
 from demarc.web.bss.subscriptions import routes as subscriptions
 from demarc.web.bss.usage import caps
@@ -35,6 +38,7 @@ from demarc.web.routing import ExactPaths
 
 BSS_ROUTERS = (
     auth.router,
+    authorization.router,
     auth.session,
     caps.router,
     customers.router,
@@ -42,11 +46,14 @@ BSS_ROUTERS = (
     invoices.router,
     nas.router,
     notifications.router,
+    templates.router,
     payments.router,
     plans.router,
+    policies.router,
     pools.router,
     profiles.router,
     pools.addresses,
+    pools.assignments,
     runs.router,
     sandbox.router,
     service_bulk.router,  # before the services, whose {service_id} would take its place

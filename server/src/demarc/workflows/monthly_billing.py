@@ -35,9 +35,11 @@ from demarc.modules.billing.states import LineKind, RunStatus
 from demarc.modules.catalog.queries import get_plan_by_id, price_on
 from demarc.modules.subscriptions.queries import (
     Subscription,
+    Term,
     count_billable,
     get_subscription_by_id,
     list_billable,
+    list_terms,
 )
 from demarc.modules.usage.inputs import Span
 from demarc.modules.usage.queries import UsageLine, list_lines
@@ -236,24 +238,30 @@ async def _lines(
 
 
 async def _fees(tx: Tx, subscription: Subscription, period: Month) -> list[NewLine]:
-    """The month's fee by the days it ran, and the activation fee in the first month."""
-    started_on = _local(tx, subscription.started_at)
+    """The month's fee by the days that each plan ran, and the activation fee in the first month."""
     canceled_on = _local(tx, subscription.canceled_at) if subscription.canceled_at else None
-    factor = proration_factor(period, started_on, canceled_on)
-    if not factor:
-        return []
-    plan = await get_plan_by_id(tx, subscription.plan_id)
+    terms = await list_terms(tx, subscription)
     fees = []
-    if subscription.monthly_minor:
-        amount = prorated_minor(subscription.monthly_minor, factor, subscription.currency)
-        fees.append(
-            NewLine(f"{plan.name}, {period}", amount, kind=LineKind.RECURRING, quantity=factor, unit="month")
-        )
-    if Month.of(started_on) == period:
-        price = await price_on(tx, plan.id, started_on)
-        if price.activation_minor:
-            fees.append(NewLine(f"{plan.name}, activation", price.activation_minor, quantity=Decimal(1)))
-    return fees
+    for term in terms:
+        last_on = canceled_on if term.ended_at is None else _local(tx, term.ended_at) - timedelta(days=1)
+        factor = proration_factor(period, _local(tx, term.started_at), last_on)
+        if factor and term.monthly_minor:
+            plan = await get_plan_by_id(tx, term.plan_id)
+            amount = prorated_minor(term.monthly_minor, factor, subscription.currency)
+            label = f"{plan.name}, {period}"
+            fees.append(NewLine(label, amount, kind=LineKind.RECURRING, quantity=factor, unit="month"))
+    return [*fees, *await _activation_fee(tx, terms[0], period)]
+
+
+async def _activation_fee(tx: Tx, first: Term, period: Month) -> list[NewLine]:
+    started_on = _local(tx, first.started_at)
+    if Month.of(started_on) != period:
+        return []
+    price = await price_on(tx, first.plan_id, started_on)
+    if not price.activation_minor:
+        return []
+    plan = await get_plan_by_id(tx, first.plan_id)
+    return [NewLine(f"{plan.name}, activation", price.activation_minor, quantity=Decimal(1))]
 
 
 def _local(tx: Tx, moment: datetime) -> date:

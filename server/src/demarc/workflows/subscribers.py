@@ -15,9 +15,10 @@ from demarc.kernel.errors import Conflict, Detail, NotFound, invalid
 from demarc.kernel.paging import LIMIT_MAX, Window
 from demarc.modules.access.inputs import NewSubscriber
 from demarc.modules.access.queries import Subscriber, list_subscribers_of_services
-from demarc.modules.access.service import change_pool, create_subscriber
+from demarc.modules.access.service import change_pool, create_subscriber, give_address
 from demarc.modules.access.states import SubscriberStatus
 from demarc.modules.addressing.queries import Pool, find_default_pool, find_pool_by_name
+from demarc.modules.addressing.states import PoolKind
 from demarc.modules.customers.queries import Customer, get_customer
 from demarc.modules.services.inputs import NAME_LENGTH
 from demarc.modules.services.queries import Service, get_service, hold_service, list_services
@@ -45,8 +46,11 @@ class SubscriberOrder:
     allocate_ip: bool | None = None
     ip_pool_name: str | None = None
     address: IPv4Address | None = None
+    ipv6_pool_name: str | None = None
+    prefix_pool_name: str | None = None
     mac: str | None = None
     circuit_id: str | None = None
+    remote_id: str | None = None
     session_limit: int = 1
     clear_text_enabled: bool = False
     expires_at: datetime | None = None
@@ -74,6 +78,7 @@ async def order_subscriber(tx: Tx, master_key: MasterKey, order: SubscriberOrder
     """
     customer = await _of("customer_id", get_customer(tx, order.customer_uid))
     pool = await _pool(tx, order)
+    ipv6_pools = await _ipv6_pools(tx, order)
     service = await _service(tx, customer, order)
     made = await create_subscriber(
         tx,
@@ -90,11 +95,14 @@ async def order_subscriber(tx: Tx, master_key: MasterKey, order: SubscriberOrder
             address=order.address,
             mac=order.mac,
             circuit_id=order.circuit_id,
+            remote_id=order.remote_id,
             session_limit=order.session_limit,
             clear_text_enabled=order.clear_text_enabled,
             expires_at=order.expires_at,
         ),
     )
+    for ipv6_pool in ipv6_pools:
+        await give_address(tx, subscriber_id=made.subscriber.id, pool=ipv6_pool)
     return OrderedSubscriber(made.subscriber, service, made.password)
 
 
@@ -120,13 +128,27 @@ async def _pool(tx: Tx, order: SubscriberOrder) -> Pool | None:
     return await _named_or_default(tx, order.ip_pool_name)
 
 
+async def _ipv6_pools(tx: Tx, order: SubscriberOrder) -> list[Pool]:
+    asked = (
+        ("ipv6_pool_name", order.ipv6_pool_name, PoolKind.IPV6),
+        ("prefix_pool_name", order.prefix_pool_name, PoolKind.DELEGATED_PREFIX),
+    )
+    return [await _named_pool(tx, name, field, kind) for field, name, kind in asked if name is not None]
+
+
+async def _named_pool(tx: Tx, name: str, field_name: str, kind: PoolKind) -> Pool:
+    pool = await find_pool_by_name(tx, name)
+    if pool is None:
+        message = f"no address pool is named {name}"
+        raise NotFound(message, details=(Detail(field_name, message),))
+    if pool.kind != kind:
+        raise invalid(field_name, f"the pool {name} is of the kind {pool.kind}, not {kind.value}")
+    return pool
+
+
 async def _named_or_default(tx: Tx, name: str | None) -> Pool:
     if name is not None:
-        pool = await find_pool_by_name(tx, name)
-        if pool is None:
-            message = f"no address pool is named {name}"
-            raise NotFound(message, details=(Detail("ip_pool_name", message),))
-        return pool
+        return await _named_pool(tx, name, "ip_pool_name", PoolKind.IPV4)
     default = await find_default_pool(tx)
     if default is None:
         raise Conflict(

@@ -27,6 +27,14 @@ from fno_portal.models import Address
 _PAGE_SIZE, _MOST_PAGES = 50, 100
 _NEAR_PAGE_SIZE, _SAME_PLACE_M = 10, 100
 SNAPSHOT_EVERY_S = 600
+_FIELDS = {
+    "type": "type",
+    "service_id": "service_reference",
+    "requested_date": "requested_date",
+    "losing_isp": "losing_isp",
+    "effective_date": "effective_date",
+    "notes": "notes",
+}
 _EARTH_M = 6_371_000
 STATES: dict[str, str] = {
     "new": "submitted",
@@ -49,7 +57,9 @@ class AExClient(FNOClientBase):
 
     name = "aex"
     assumed: ClassVar[bool] = False
-    source: ClassVar[str] = "AEx's public API description; tickets and the reference field are assumed"
+    source: ClassVar[str] = (
+        "AEx's public API description; tickets and the fields of a service beyond its ids are assumed"
+    )
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {C.COVERAGE, C.ORDER, C.ORDER_STATUS, C.FIND_ORDER, C.CANCEL, C.FAULT, C.FAULT_STATUS, C.CHANGES}
     )
@@ -144,7 +154,8 @@ class AExClient(FNOClientBase):
         """Make the customer, then the service. Our reference rides along, since AEx has no idempotency key."""
         require_rica(order_data, self.name)
         keys = dict(order_data.get("address_keys") or {})
-        covered = await self.check_coverage(Address(str(order_data.get("address", "")), keys=keys))
+        place = str(order_data.get("new_address") or order_data.get("address") or "")
+        covered = await self.check_coverage(Address(place, keys=keys))
         if not covered["is_covered"] or not covered["address_keys"].get("premiseId"):
             raise FNOOrderError(
                 "there is no premise to order for at that address",
@@ -160,11 +171,10 @@ class AExClient(FNOClientBase):
         customer_id = require_fields(customer, ("id",), fno=self.name, what="POST /customers")["id"]
         body = {
             "customer_id": customer_id,
-            "product_id": _product(order_data["package"], covered["packages"], self.name),
+            "product_id": _product(order_data.get("package") or "", covered["packages"], self.name),
             "premise_id": covered["address_keys"]["premiseId"],
             "reference": order_data["reference"],
-            "type": order_data.get("type", "new"),
-            "service_id": order_data.get("service_reference"),
+            **{theirs: order_data[ours] for theirs, ours in _FIELDS.items() if order_data.get(ours)},
         }
         answer, headers = await self.send("post", "/services", json=body, failure=FNOOrderError)
         number = str(headers.get("location") or "").rstrip("/").rpartition("/")[2]
@@ -294,7 +304,9 @@ def _package(product: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _product(package: str, packages: list[dict[str, Any]], fno: str) -> str:
+def _product(package: str, packages: list[dict[str, Any]], fno: str) -> str | None:
+    if not package:
+        return None
     for one in packages:
         if package in (one["name"], one["product_id"]):
             return str(one["product_id"])

@@ -136,7 +136,9 @@ class OpenserveClient(FNOClientBase):
             "productOffering": order_data["package"],
             "customer": order_data["customer_id"],
             "serviceId": order_data.get("service_reference"),
-            "requestedCompletionDate": order_data.get("requested_date"),
+            "newAddress": order_data.get("new_address"),
+            "losingProvider": order_data.get("losing_isp"),
+            "requestedCompletionDate": order_data.get("requested_date") or order_data.get("effective_date"),
             "ricaVerified": True,
         }
         answer = await self._call("post", "productorder", json=body, failure=FNOOrderError)

@@ -80,7 +80,8 @@ class TMFClient(FNOClientBase):
         """Post a service order; our reference is its externalId."""
         require_rica(order_data, self.name)
         kind = order_data.get("type", "new")
-        place = {"role": "install", "streetName": order_data.get("address")} | (
+        address = order_data.get("new_address") or order_data.get("address")
+        place = {"role": "install", "streetName": address} | (
             {"id": order_data["address_keys"]["placeId"]}
             if (order_data.get("address_keys") or {}).get("placeId")
             else {}
@@ -92,12 +93,14 @@ class TMFClient(FNOClientBase):
             "serviceCharacteristic": [
                 {"name": "orderType", "value": kind},
                 {"name": "ricaVerified", "value": True},
+                *({"name": "losingProvider", "value": one} for one in [order_data.get("losing_isp")] if one),
             ],
         }
         body = {
             "externalId": order_data["reference"],
             "relatedParty": [{"id": order_data["customer_id"], "role": "customer"}],
             "requestedStartDate": order_data.get("requested_date"),
+            "requestedCompletionDate": order_data.get("effective_date"),
             "serviceOrderItem": [{"id": "1", "action": _ACTIONS.get(kind, "modify"), "service": service}],
         }
         answer = await self.exchange("post", f"{ORDERING}/serviceOrder", json=body, failure=FNOOrderError)

@@ -25,6 +25,7 @@ from fno_portal.errors import (
     FNOUnavailableError,
     FNOUnknownOutcomeError,
     FNOUnsupportedError,
+    FNOValidationError,
 )
 from fno_portal.models import (
     Cancellation,
@@ -92,7 +93,9 @@ class OrderDesk:
             )
         if request.type.value not in client.describe().order_types:
             raise FNOUnsupportedError(
-                f"orders of type {request.type.value} are not possible", fno=client.name
+                f"orders of type {request.type.value} are not possible",
+                fno=client.name,
+                hint=f"It takes: {', '.join(client.describe().order_types)}",
             )
         request = await require_verified(request, self._register, fno=client.name, now=now)
         record = await self._reserve(client.name, request)
@@ -298,7 +301,7 @@ class OrderDesk:
         return bool(known) and event.occurred_at < max(known)
 
     async def cancel(self, client: FNOClient, reference: str, reason: str) -> FNOOrder:
-        """Ask the operator to cancel. A cancellation that is refused leaves the order as it was.
+        """Ask the operator to cancel. One that is refused leaves the order's state as it was, and `cancellation` rejected.
 
         Raises:
             FNOTransitionError: the order is at its end, or a cancellation is under way.
@@ -313,12 +316,19 @@ class OrderDesk:
                 fno=client.name,
                 hint="A working service ends by an order of type cancellation",
             )
+        # Stored before it is sent: a process that dies here leaves a cancellation of unknown outcome, which a poll settles.
+        before = record.order.cancellation
+        await self._set(record, {"cancellation": Cancellation.UNKNOWN}, "the cancellation is being sent")
+        record = await self.present(reference)
         try:
             answer = await client.cancel_order(self.number_of(record), redact_text(reason))
-        except _UNCERTAIN:
-            await self._set(
-                record, {"cancellation": Cancellation.UNKNOWN}, "cancellation sent, outcome unknown"
+        except FNOOrderError as error:
+            return await self._set(
+                record, {"cancellation": Cancellation.REJECTED}, f"cancellation rejected: {error.message}"
             )
+        except FNOError as error:
+            if not isinstance(error, _UNCERTAIN) or not getattr(error, "sent", True):
+                await self._set(record, {"cancellation": before}, f"cancellation not sent: {error.code}")
             raise
         return await self._note_cancellation(record, str(answer.get("cancellation", "requested")))
 
@@ -346,9 +356,16 @@ class OrderDesk:
         """Book a date for the technician's visit.
 
         Raises:
-            FNOValidationError: the date is past.
+            FNOValidationError: no date, or a past one.
         """
-        day = datetime.fromisoformat(slot).date()
+        try:
+            day = datetime.fromisoformat(slot).date()
+        except (TypeError, ValueError):
+            raise FNOValidationError(
+                "the appointment is no date",
+                fno=client.name,
+                hint="Take one of list_appointments, as 2026-12-01",
+            ) from None
         check_not_past(day, self._clock().astimezone(SAST).date(), fno=client.name, what="the appointment")
         record = await self.present(reference)
         answer = await client.book_appointment(self.number_of(record), slot)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -34,7 +35,17 @@ from fno_portal.errors import (
     FNOValidationError,
 )
 from fno_portal.guard import GuardedClient
-from fno_portal.models import Address, Cancellation, CoverageResult, CoverageState, OrderStatus
+from fno_portal.models import (
+    Address,
+    Cancellation,
+    CoverageResult,
+    CoverageState,
+    OrderStatus,
+    Outcome,
+    RicaVerification,
+)
+from fno_portal.orders.desk import OrderDesk
+from fno_portal.orders.store import MemoryStore
 from fno_portal.testing.operator import Faults
 
 
@@ -58,6 +69,13 @@ class Subject:
 
 Rule = Callable[[Subject], Awaitable[None]]
 ID_NUMBER = "8001015009087"
+VERIFIED = RicaVerification(
+    verified_by="the contract suite",
+    verified_at=datetime(2026, 1, 5, tzinfo=UTC),
+    method="in person",
+    documents=("smart ID card",),
+    evidence_hash="0" * 64,
+)
 
 
 @asynccontextmanager
@@ -165,6 +183,26 @@ async def order_is_taken_and_read(subject: Subject) -> None:
         OrderStatus(read["status"])
 
 
+async def every_declared_type_is_taken(subject: Subject) -> None:
+    """New, takeover, up- and downgrade, relocation, cancellation: each that `describe` lists has a number of its own."""
+    async with _client(subject.make) as client:
+        if not client.supports(C.ORDER):
+            return
+        more: dict[str, dict[str, Any]] = {
+            "takeover": {"losing_isp": "Other ISP"},
+            "upgrade": {"service_reference": "S-1"},
+            "downgrade": {"service_reference": "S-1"},
+            "relocation": {"service_reference": "S-1", "new_address": str(subject.covered)},
+            "cancellation": {"service_reference": "S-1", "effective_date": "2099-01-31", "package": ""},
+        }
+        numbers = set()
+        for kind in client.describe().order_types:
+            taken = await client.create_order(order_data(subject, _fresh(), type=kind, **more.get(kind, {})))
+            OrderStatus(taken["status"])
+            numbers.add(taken["fno_reference"])
+        assert len(numbers) == len(client.describe().order_types)
+
+
 async def order_is_found_by_our_reference(subject: Subject) -> None:
     """The look-up that settles unknown outcomes finds exactly our order, and nothing where there is none."""
     async with _client(subject.make) as client:
@@ -226,6 +264,26 @@ async def unknown_order_is_not_found(subject: Subject) -> None:
         if not client.supports(C.ORDER_STATUS):
             return
         _raises(await _error(client.get_order_status("NO-0")), FNONotFoundError, fno=client.name)
+
+
+async def lost_answer_is_one_order(subject: Subject) -> None:
+    """The operator takes the order and never answers: the desk looks it up, and nothing is sent twice."""
+    async with _client(subject.make, deadline_s=0.6) as client:
+        if (
+            subject.faults is None
+            or client.describe().channel == "portal"
+            or not client.supports(C.FIND_ORDER)
+        ):
+            return
+        reference = _fresh()
+        asked = {
+            key: value for key, value in order_data(subject, reference).items() if key != "rica_verified"
+        }
+        async with _broken(subject, take_then_hang=True):
+            made = await OrderDesk(MemoryStore()).order(client, {**asked, "rica": VERIFIED})
+        assert made.outcome is Outcome.KNOWN
+        if subject.count_orders:
+            assert subject.count_orders(reference) == 1
 
 
 async def order_is_cancelled(subject: Subject) -> None:
@@ -327,7 +385,9 @@ RULES: tuple[Rule, ...] = (
     uncovered_address_is_not_covered,
     ambiguous_address_gives_candidates,
     order_is_taken_and_read,
+    every_declared_type_is_taken,
     order_is_found_by_our_reference,
+    lost_answer_is_one_order,
     same_reference_is_one_order,
     order_without_rica_is_refused,
     order_with_id_number_is_refused,

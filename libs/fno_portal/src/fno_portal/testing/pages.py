@@ -16,6 +16,11 @@ from fno_portal.testing.operator import PACKAGES, PASSWORD, TOTP_SEED, USERNAME,
 
 _COOKIE = "portal_session"
 _STYLE = "body{font:16px sans-serif;max-width:50em;margin:2em auto}input,select,button{display:block;margin:.4em 0;padding:.4em}"
+_MORE = ("end-date", "losing-isp", "new-address")
+_ASKED = {
+    "package": "package", "type": "type", "service_reference": "service", "losing_isp": "losing-isp",
+    "effective_date": "end-date",
+}  # fmt: skip
 _WORDS = {"in_progress": "In Progress", "held": "On Hold"}
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -116,14 +121,17 @@ def page_routes(operator: SimulatedOperator) -> list[Route]:
     async def new_order(request: Request) -> Response:
         options = "".join(f"<option>{one.name}</option>" for one in PACKAGES)
         select = f'<select id="package" name="package"><option></option>{options}</select>'
-        fields = boxes("reference", "customer", "address", "type", "service", "date", "notes") + select
+        fields = (
+            boxes("reference", "customer", "address", "type", "service", "date", "notes", *_MORE) + select
+        )
         shown = form("/orders/new", fields, "place-order", "Place order")
         if request.method == "GET":
             return page(shown)
         data = await request.form()
         if not data.get("reference") or not data.get("address"):
             return page('<p class="form-error">Reference and address are needed</p>' + shown)
-        fields_taken = {key: str(data.get(key)) for key in ("address", "package", "type")}
+        fields_taken = {ours: str(data.get(theirs) or "") or None for ours, theirs in _ASKED.items()}
+        fields_taken["address"] = str(data.get("new-address") or data["address"])
         order = operator.take_order(str(data["reference"]), **fields_taken)
         while operator.faults.take_then_hang and not await request.is_disconnected():
             await asyncio.sleep(0.02)

@@ -23,6 +23,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 _HTML = "<!doctype html><title>Maintenance</title><h1>We are back soon</h1>"
 _POLL_S = 0.02
 _500_M = 0.005
+_ASKED = ("package", "type", "service_reference", "losing_isp", "effective_date")
 
 
 async def held(is_on: Callable[[], bool], request: Request) -> None:
@@ -183,7 +184,8 @@ def _document(operator: SimulatedOperator) -> list[Route]:
         if data.get("package") and operator.package(data["package"]) is None:
             return _refused("package_not_on_offer", "that package is not on offer here")
         reference = data["reference"]
-        fields = {key: data.get(key) for key in ("customer_id", "address", "package", "type")}
+        fields = {key: data.get(key) for key in (*_ASKED, "customer_id")}
+        fields["address"] = data.get("new_address") or data.get("address")
         order = operator.take_order(reference, **fields)
         return await _after_order(operator, request, JSONResponse(shown(order), status_code=201))
 
@@ -295,9 +297,18 @@ def _aex(operator: SimulatedOperator) -> list[Route]:
     async def create(request: Request) -> Response:
         data = await request.json()
         package = operator.package(data["product_id"])
-        if package is None:
+        if package is None and (data["product_id"] or data["type"] != "cancellation"):
             return _refused("package_not_on_offer", "no such product")
-        order = operator.take_order(data["reference"], package=package.name, type=data["type"])
+        place = operator.by_key("premiseId", data["premise_id"])
+        order = operator.take_order(
+            data["reference"],
+            package=package.name if package else "",
+            type=data["type"],
+            address=place.address if place else None,
+            service_reference=data.get("service_id"),
+            losing_isp=data.get("losing_isp"),
+            effective_date=data.get("effective_date"),
+        )
         answer = JSONResponse({}, status_code=201, headers={"Location": f"/services/{order['number']}"})
         return await _after_order(operator, request, answer)
 
@@ -394,7 +405,15 @@ def _openserve(operator: SimulatedOperator) -> list[Route]:
         data = await request.json()
         if data.get("productOffering") and operator.package(data["productOffering"]) is None:
             return failed("package_not_on_offer", "that product is not on offer")
-        order = operator.take_order(data["externalId"], package=data["productOffering"])
+        order = operator.take_order(
+            data["externalId"],
+            package=data["productOffering"],
+            type=data["action"],
+            address=data.get("newAddress") or data["address"],
+            service_reference=data.get("serviceId"),
+            losing_isp=data.get("losingProvider"),
+            effective_date=data.get("requestedCompletionDate"),
+        )
         text = f"Your order was received. Order Id = {order['number']}. State = Validated"
         return await _after_order(operator, request, JSONResponse({"code": "0", "message": text}))
 
@@ -484,7 +503,17 @@ def _tmf(operator: SimulatedOperator) -> list[Route]:
         package = data["serviceOrderItem"][0]["service"]["serviceSpecification"]["name"]
         if package and operator.package(package) is None:
             return _refused("package_not_on_offer", "that specification is not on offer")
-        order = operator.take_order(data["externalId"], package=package)
+        service = data["serviceOrderItem"][0]["service"]
+        told = {one["name"]: one["value"] for one in service["serviceCharacteristic"]}
+        order = operator.take_order(
+            data["externalId"],
+            package=package,
+            type=told["orderType"],
+            address=service["place"][0]["streetName"],
+            service_reference=service.get("id"),
+            losing_isp=told.get("losingProvider"),
+            effective_date=data.get("requestedCompletionDate"),
+        )
         return await _after_order(operator, request, JSONResponse(shown(order), status_code=201))
 
     async def find(request: Request) -> Response:

@@ -7,7 +7,7 @@ How it answers (the templates beside this file are the text):
 - Authorize is one prepared query over `aaa_login`, `aaa_nas` and `radius_session`. What it returned is remembered in the
   memory of the server, and used only while the database does not answer.
 - A subscriber logs on by name and password, or without a password by his line: by MAC, where User-Name and
-  Calling-Station-Id are the MAC of the row, or by circuit id (Option 82, RFC 4679), where the row has it. Never under PPP or
+  Calling-Station-Id are the MAC of the row, or by circuit id, remote id or both (Option 82, RFC 4679), where the row has them. Never under PPP or
   with CHAP or MS-CHAP: there the dial-in itself writes the name, so a name alone opens nothing.
 - `aaa_login.mac` is compared as lower-case `aa:bb:cc:dd:ee:ff`; names and circuit ids with a quote, a backslash or an
   equals sign match nothing.
@@ -43,6 +43,7 @@ from demarc.adapters.freeradius.spool_format import (
     AUTH_FIELDS,
     AUTH_FILE,
     NO_ANSWER_FIELDS,
+    PLAIN_ACCEPT_FIELDS,
     line_expansion,
 )
 from demarc.adapters.processes.service_user import ServiceUser, service_user
@@ -70,7 +71,7 @@ _SAFE_CHARACTERS = (
     " !#$%&()*+,-./0123456789:;<>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~"
 )
 _NAME_KEY = "%{Packet-Src-IP-Address} %{User-Name}"
-_LINE_KEY = "%{Packet-Src-IP-Address} %{request:Demarc-Mac} %{User-Name} %{request:Demarc-Circuit-Id}"
+_LINE_KEY = "%{Packet-Src-IP-Address} %{request:Demarc-Mac} %{User-Name} %{request:Demarc-Circuit-Id} %{request:Demarc-Remote-Id}"
 _MAC_PATTERN = "[-:.]?".join(["([0-9a-f]{2})"] * 6)
 _RECALLED_REPLIES = (
     "Framed-IP-Address",
@@ -115,7 +116,7 @@ class RadiusConfig:
     """All that decides what FreeRADIUS does.
 
     `run_as` names the user that the child runs as when the platform runs as root. `threads` each hold one database
-    connection; four for each core, because half of them wait for the database. `cache_entries` bounds the subscribers
+    connection; two for each core: with more, each finds less of its data in the processor's cache. `cache_entries` bounds the subscribers
     remembered for the time that the database is away (about a kilobyte and a half each).
     """
 
@@ -128,7 +129,7 @@ class RadiusConfig:
     binary: str = "freeradius"
     library_dir: Path | None = None
     run_as: str | None = None
-    threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
+    threads: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
     nas_lifetime_seconds: int = 30
     reject_delay_seconds: int = 1
     cache_entries: int = 500_000
@@ -174,12 +175,13 @@ def render(config: RadiusConfig, status: StatusListener) -> dict[str, str]:
         "recalled_replies": _RECALLED_REPLIES,
         "row_expansion": "|".join(f"%{{%{{{name}}}:--}}" for name in RECALLED_ROW),
         "absent_replies": _ABSENT_REPLIES,
-        "acct_file": ACCT_FILE,
-        "auth_file": AUTH_FILE,
+        "acct_file": _file_expansion(ACCT_FILE),
+        "auth_file": _file_expansion(AUTH_FILE),
         "acct_line": line_expansion(ACCT_FIELDS),
         "auth_line": line_expansion(AUTH_FIELDS),
         "no_answer_line": line_expansion(NO_ANSWER_FIELDS),
         "accept_line": line_expansion(ACCEPT_FIELDS),
+        "plain_accept_line": line_expansion(PLAIN_ACCEPT_FIELDS),
     }
     return {
         f"{NAME}.conf": _template(f"{NAME}.conf.j2", **values),
@@ -329,7 +331,7 @@ def _open_query() -> str:
         (
             f"PREPARE demarc_nas(inet) AS {_sql('nas_client.sql')}",
             f"PREPARE demarc_by_name(inet, text, text) AS {_sql('login_by_name.sql', login_columns=columns)}",
-            "PREPARE demarc_by_line(inet, text, text, text, text) AS "
+            "PREPARE demarc_by_line(inet, text, text, text, text, text) AS "
             + _sql("login_by_line.sql", login_columns=columns),
         )
     )
@@ -356,6 +358,11 @@ def _password_line(database: DatabaseLogin) -> str:
 
 def _escaped(text: str, quote: str) -> str:
     return text.replace("\\", "\\\\").replace(quote, f"\\{quote}")
+
+
+def _file_expansion(name: str) -> str:
+    """The name for FreeRADIUS, which expands it for every record and writes a whole date as `%D`."""
+    return name.replace("%Y%m%d", "%D")
 
 
 def _quoted(text: str) -> str:

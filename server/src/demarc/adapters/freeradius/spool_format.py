@@ -82,17 +82,17 @@ AUTH_FIELDS = (
 )
 
 
-def _with_known_reply(reply: str) -> tuple[SpoolField, ...]:
-    """`AUTH_FIELDS` where the reply is known beforehand: the same record with less to expand."""
-    known = {
-        "reply": SpoolField("reply", reply),
-        "reason": SpoolField("reason", "%{control:Demarc-Reason}", quoted=True),
-    }
-    return tuple(known.get(field.name, field) for field in AUTH_FIELDS)
+def _where_known(*known: SpoolField) -> tuple[SpoolField, ...]:
+    """`AUTH_FIELDS` where some are known beforehand: the same record with less to expand."""
+    by_name = {field.name: field for field in known}
+    return tuple(by_name.get(field.name, field) for field in AUTH_FIELDS)
 
 
-ACCEPT_FIELDS = _with_known_reply("Access-Accept")
-NO_ANSWER_FIELDS = _with_known_reply("No-Answer")
+_REASON = SpoolField("reason", "%{control:Demarc-Reason}", quoted=True)
+ACCEPT_FIELDS = _where_known(SpoolField("reply", "Access-Accept"), _REASON)
+NO_ANSWER_FIELDS = _where_known(SpoolField("reply", "No-Answer"), _REASON)
+PLAIN_ACCEPT_FIELDS = _where_known(SpoolField("reply", "Access-Accept"), SpoolField("reason", ""))
+"""Most log-ins."""
 
 ACCT_FIELD_NAMES = tuple(field.name for field in ACCT_FIELDS)
 AUTH_FIELD_NAMES = tuple(field.name for field in AUTH_FIELDS)

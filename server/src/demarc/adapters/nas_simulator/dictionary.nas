@@ -67,3 +67,24 @@ BEGIN-VENDOR	Mikrotik
 ATTRIBUTE	Mikrotik-Rate-Limit		8	string
 ATTRIBUTE	Mikrotik-Address-List		19	string
 END-VENDOR	Mikrotik
+
+VENDOR		Cisco				9
+BEGIN-VENDOR	Cisco
+ATTRIBUTE	Cisco-AVPair			1	string
+END-VENDOR	Cisco
+
+VENDOR		Huawei				2011
+BEGIN-VENDOR	Huawei
+ATTRIBUTE	Huawei-Input-Average-Rate	2	integer
+ATTRIBUTE	Huawei-Output-Average-Rate	5	integer
+END-VENDOR	Huawei
+
+VENDOR		ERX				4874
+BEGIN-VENDOR	ERX
+ATTRIBUTE	ERX-CoS-Shaping-Pmt-Type	108	string
+END-VENDOR	ERX
+
+VENDOR		Alcatel-IPD			6527
+BEGIN-VENDOR	Alcatel-IPD
+ATTRIBUTE	Alc-Subscriber-QoS-Override	126	string
+END-VENDOR	Alcatel-IPD

@@ -136,7 +136,8 @@ def _answer(order: Packet, session: SimulatedSession | None) -> bytes:
 def _changes(order: Packet) -> Iterator[tuple[str, Any]]:
     for name in order.keys():  # noqa: SIM118 - pyrad's packet yields codes when iterated
         if isinstance(name, str) and name not in _NOT_A_CHANGE:
-            yield name, order[name][0]
+            values = order[name]
+            yield name, values[0] if len(values) == 1 else values
 
 
 def _value(order: Packet, name: str) -> Any:

@@ -21,7 +21,7 @@ SESSIONS_MAX = 1000
 BITS_PER_MEGABIT = 1_000_000
 MEGABITS_MAX = 1_000_000
 PORT_MAX = 65535
-VENDORS = ("generic", "mikrotik", "cisco")
+VENDORS = ("generic", "mikrotik", "cisco", "juniper", "huawei", "nokia", "ubiquiti")
 
 # What FreeRADIUS hands to the database unchanged: printable ASCII without blanks, quotes, '=', backslash, '%' and braces.
 _USERNAME = re.compile(r"[!#$&*+\-./0-9:;?@A-Z^_a-z~|]+")
@@ -70,12 +70,10 @@ def clean_mac(mac: str) -> str:
     return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
 
 
-def clean_circuit_id(circuit_id: str) -> str:
-    """The Agent-Circuit-Id that the access node inserts (RFC 4679), compared as it comes."""
+def clean_circuit_id(circuit_id: str, *, field: str = "circuit_id") -> str:
+    """The Agent-Circuit-Id or Agent-Remote-Id that the access node inserts (RFC 4679), compared as it comes."""
     if not 1 <= len(circuit_id) <= CIRCUIT_ID_LENGTH or _CIRCUIT_ID.fullmatch(circuit_id) is None:
-        raise invalid(
-            "circuit_id", f"1 to {CIRCUIT_ID_LENGTH} printable ASCII characters without quotes, = and \\"
-        )
+        raise invalid(field, f"1 to {CIRCUIT_ID_LENGTH} printable ASCII characters without quotes, = and \\")
     return circuit_id
 
 
@@ -144,7 +142,8 @@ class NewSubscriber:
     """Who logs on to the network for a service.
 
     `password` None has one generated. `pool_id` allocates a fixed address of that pool (`address`: this one). Speeds in
-    bit/s go before those of the service. `mac` or `circuit_id` let the line log on without a password (IPoE).
+    bit/s go before those of the service. `mac`, `circuit_id` and `remote_id` let the line log on without a password (IPoE); with both ids, both
+    have to match.
     """
 
     customer_id: int
@@ -158,6 +157,7 @@ class NewSubscriber:
     address: IPv4Address | None = None
     mac: str | None = None
     circuit_id: str | None = None
+    remote_id: str | None = None
     session_limit: int = 1
     clear_text_enabled: bool = False
     expires_at: datetime | None = None
@@ -171,6 +171,8 @@ class NewSubscriber:
             object.__setattr__(self, "mac", clean_mac(self.mac))
         if self.circuit_id is not None:
             clean_circuit_id(self.circuit_id)
+        if self.remote_id is not None:
+            clean_circuit_id(self.remote_id, field="remote_id")
         if self.status is SubscriberStatus.TERMINATED:
             raise invalid("status", "has to be active or suspended")
 
@@ -222,6 +224,7 @@ def clean_nas_changes(changes: dict[str, Any]) -> dict[str, Any]:
 SUBSCRIBER_CLEANERS: dict[str, Callable[[Any], Any]] = {
     "mac": clean_mac,
     "circuit_id": clean_circuit_id,
+    "remote_id": lambda remote_id: clean_circuit_id(remote_id, field="remote_id"),
     "session_limit": clean_session_limit,
     "clear_text_enabled": bool,
 }

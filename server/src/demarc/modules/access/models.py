@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INET, JSONB
 
-from demarc.kernel.schema import at, one_of, shared_table, tenant_fk, tenant_table
+from demarc.kernel.schema import at, one_of, personal, shared_table, tenant_fk, tenant_table
 from demarc.modules.access.states import (
     CoaKind,
     CoaOutcome,
@@ -59,11 +59,12 @@ subscriber = tenant_table(
     Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     Column("customer_id", BigInteger, nullable=False),
     Column("service_id", BigInteger, nullable=False),
-    Column("username", String(64), nullable=False),
+    Column("username", String(64), nullable=False, info=personal("'erased-' || tenant_id || '-' || id")),
     Column("secret_encrypted", LargeBinary, nullable=False),
     Column("status", String(20), nullable=False),
-    Column("mac", String(17)),
-    Column("circuit_id", String(253)),
+    Column("mac", String(17), info=personal()),
+    Column("circuit_id", String(253), info=personal()),
+    Column("remote_id", String(253), info=personal()),
     Column("download_bps", BigInteger),
     Column("upload_bps", BigInteger),
     Column("ip_pool_id", BigInteger),
@@ -139,7 +140,7 @@ aaa_nas = tenant_table(
     Column("secret", Text, nullable=False),
     Column("shortname", Text, nullable=False),
     Column("vendor", String(40), nullable=False, server_default="generic"),
-    Column("speed_replies", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("speed_replies", ARRAY(Text)),
     Column("message_authenticator", String(10), nullable=False),
     Column("message_authenticator_seen", Boolean, nullable=False, server_default="false"),
     Column("clock_offset", Interval, nullable=False, server_default=text("interval '0'")),
@@ -161,13 +162,14 @@ aaa_login = tenant_table(
     Column("username", Text, nullable=False),
     Column("mac", Text),
     Column("circuit_id", Text),
+    Column("remote_id", Text),
     Column("decision", String(10), nullable=False),
     Column("decision_reason", Text, nullable=False, server_default=""),
     Column("nt_hash", Text, nullable=False),
     Column("clear_text", Text),
     Column("framed_ip", INET),
     Column("framed_pool", Text),
-    Column("replies", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("replies", ARRAY(Text)),
     Column("download_bps", BigInteger),
     Column("upload_bps", BigInteger),
     Column("session_limit", SmallInteger, nullable=False, server_default="1"),
@@ -178,7 +180,6 @@ aaa_login = tenant_table(
     PrimaryKeyConstraint("tenant_id", "subscriber_id"),
     UniqueConstraint("username"),
     UniqueConstraint("tenant_id", "mac"),
-    UniqueConstraint("tenant_id", "circuit_id"),
     key="none",
     role_policies=AAA_READ | {"demarc_ingest": "SELECT"},
     postgresql_with={"fillfactor": "85"},
@@ -187,6 +188,22 @@ aaa_login = tenant_table(
 
 `replies`: what only some subscribers get, `Attribute=value` each, names as in FreeRADIUS's dictionary: an unknown one is not sent.
 """
+
+Index(
+    "uq_aaa_login_line",
+    aaa_login.c.tenant_id,
+    aaa_login.c.circuit_id,
+    aaa_login.c.remote_id,
+    unique=True,
+    postgresql_nulls_not_distinct=True,
+    postgresql_where=text("circuit_id IS NOT NULL OR remote_id IS NOT NULL"),
+)
+Index(
+    "ix_aaa_login_remote_id",
+    aaa_login.c.tenant_id,
+    aaa_login.c.remote_id,
+    postgresql_where=text("circuit_id IS NULL AND remote_id IS NOT NULL"),
+)
 
 
 def _session_columns() -> tuple[Column[object], ...]:
@@ -217,8 +234,9 @@ radius_session = tenant_table(
         "tenant_id", "nas_id", "username", "acct_session_id", "generation", name="uq_radius_session_key"
     ),
     key="uuid",
+    tenant_key=False,
     role_policies=INGEST | AAA_READ,
-    postgresql_with={"fillfactor": "70"},
+    postgresql_with={"fillfactor": "50"},  # room for each row's next version: no index is touched by an Interim
 )
 """Live sessions. Octets are RFC 2866: input = from the user = upload; 64-bit with Gigawords (RFC 2869).
 
@@ -226,6 +244,12 @@ No index on (tenant_id, nas_id): the unique key begins with both, and with a sho
 the merge looked through all sessions of the NAS for every packet (measured: 3,900 instead of 28,000 lines/s).
 """
 Index("ix_radius_session_username", radius_session.c.username)
+Index(
+    "ix_radius_session_prefix",
+    radius_session.c.tenant_id,
+    radius_session.c.delegated_prefix,
+    postgresql_where=text("delegated_prefix IS NOT NULL"),
+)
 Index("ix_radius_session_subscriber", radius_session.c.tenant_id, radius_session.c.subscriber_id)
 
 radius_session_history = tenant_table(
@@ -237,6 +261,7 @@ radius_session_history = tenant_table(
     Column("provisional", Boolean, nullable=False, server_default="false"),
     PrimaryKeyConstraint("tenant_id", "id", "stopped_at"),
     key="none",
+    tenant_key=False,
     role_policies=INGEST,
     postgresql_partition_by="RANGE (stopped_at)",
 )
@@ -261,6 +286,14 @@ Index(
     radius_session_history.c.stopped_at,
 )
 
+Index(
+    "ix_radius_session_history_prefix",
+    radius_session_history.c.tenant_id,
+    radius_session_history.c.delegated_prefix,
+    radius_session_history.c.stopped_at,
+    postgresql_where=text("delegated_prefix IS NOT NULL"),
+)
+
 login_attempt = tenant_table(
     "login_attempt",
     Column("username", Text, nullable=False),
@@ -269,12 +302,14 @@ login_attempt = tenant_table(
     Column("calling_station_id", Text, nullable=False, server_default=""),
     Column("nas_id", BigInteger, nullable=False),
     at("attempted_at"),
+    Column("reject_reason", Text),
+    at("rejected_at", nullable=True),
     PrimaryKeyConstraint("tenant_id", "username"),
     key="none",
     role_policies=INGEST,
     postgresql_with={"fillfactor": "70"},
 )
-"""The last answer each user name got, and why: what support looks at first."""
+"""The last answer each user name got, and why, and the last refusal: what support looks at first."""
 
 accounting_reject = shared_table(
     "accounting_reject",

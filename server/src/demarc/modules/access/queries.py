@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -23,10 +23,10 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy.dialects.postgresql import CIDR, INET
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
+from demarc.kernel.errors import Conflict, NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -43,6 +43,7 @@ from demarc.modules.access.models import (
 )
 from demarc.modules.access.rules import LOCK_REASONS
 from demarc.modules.access.states import CoaKind, CoaOutcome, LoginDecision, SubscriberStatus
+from demarc.modules.addressing.inputs import Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class NasProjection:
     secret: str = field(repr=False)
     shortname: str
     vendor: str
-    speed_replies: list[str]
+    speed_replies: list[str] | None
     message_authenticator: str
     message_authenticator_seen: bool
     clock_offset: timedelta
@@ -94,6 +95,7 @@ class Subscriber:
     status: str
     mac: str | None
     circuit_id: str | None
+    remote_id: str | None
     download_bps: int | None
     upload_bps: int | None
     ip_pool_id: int | None
@@ -135,13 +137,14 @@ class Login:
     username: str
     mac: str | None
     circuit_id: str | None
+    remote_id: str | None
     decision: str
     decision_reason: str
     nt_hash: str = field(repr=False)
     clear_text: str | None = field(repr=False)
     framed_ip: IPv4Address | None
     framed_pool: str | None
-    replies: list[str]
+    replies: list[str] | None
     download_bps: int | None
     upload_bps: int | None
     session_limit: int
@@ -189,7 +192,7 @@ class EndedSession(Session):
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """The last answer that a user name got. `reason` is empty for an Access-Accept."""
+    """The last answer that a user name got, and the last refusal. `reason` is empty for an Access-Accept."""
 
     tenant_id: int
     username: str
@@ -198,6 +201,8 @@ class LoginAttempt:
     calling_station_id: str
     nas_id: int
     attempted_at: datetime
+    reject_reason: str | None
+    rejected_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +272,7 @@ _LIVING = Query(
     .where(mine(subscriber), subscriber.c.status != SubscriberStatus.TERMINATED.value)
     .order_by(subscriber.c.id)
 )
+_ID_OF = Query(select(subscriber.c.id).where(mine(subscriber), subscriber.c.uid == bindparam("uid")))
 _UIDS = Query(
     select(subscriber.c.id, subscriber.c.uid).where(mine(subscriber), subscriber.c.id == any_(_IDS))
 )
@@ -311,6 +317,12 @@ _LIVE_OF_SUBSCRIBER = Query(
     .order_by(radius_session.c.started_at, radius_session.c.id)
 )
 _SESSION = Query(select(radius_session).where(mine(radius_session), radius_session.c.id == bindparam("id")))
+_ENDED_SESSION = Query(
+    select(radius_session_history)
+    .where(mine(radius_session_history), radius_session_history.c.id == bindparam("id"))
+    .order_by(radius_session_history.c.stopped_at.desc())
+    .limit(1)
+)
 _ADDRESS = bindparam("address", type_=INET)
 _AT = bindparam("at", type_=DateTime(timezone=True))
 _LIVE_WITH = Query(
@@ -325,6 +337,25 @@ _ENDED_WITH = Query(
     .where(
         mine(radius_session_history),
         radius_session_history.c.framed_ip == _ADDRESS,
+        or_(_AT.is_(None), radius_session_history.c.stopped_at > _AT),
+        or_(_AT.is_(None), radius_session_history.c.started_at <= _AT),
+    )
+    .order_by(radius_session_history.c.stopped_at.desc())
+    .limit(100)
+)
+_AROUND = bindparam("around", type_=ARRAY(CIDR))
+_LIVE_BEHIND = Query(
+    select(radius_session).where(
+        mine(radius_session),
+        radius_session.c.delegated_prefix == any_(_AROUND),
+        or_(_AT.is_(None), radius_session.c.started_at <= _AT),
+    )
+)
+_ENDED_BEHIND = Query(
+    select(radius_session_history)
+    .where(
+        mine(radius_session_history),
+        radius_session_history.c.delegated_prefix == any_(_AROUND),
         or_(_AT.is_(None), radius_session_history.c.stopped_at > _AT),
         or_(_AT.is_(None), radius_session_history.c.started_at <= _AT),
     )
@@ -381,6 +412,7 @@ LISTING = Listing(
             subscriber.c.username.ilike(_SEARCH),
             subscriber.c.mac.ilike(_SEARCH),
             subscriber.c.circuit_id.ilike(_SEARCH),
+            subscriber.c.remote_id.ilike(_SEARCH),
         ),
     },
     sorts={"created_at": subscriber.c.created_at, "username": subscriber.c.username},
@@ -392,6 +424,9 @@ LIVE_LISTING = Listing(
         "subscriber_id": radius_session.c.subscriber_id == bindparam("subscriber_id"),
         "nas_id": radius_session.c.nas_id == bindparam("nas_id"),
         "username": radius_session.c.username == bindparam("username"),
+        "service_id": radius_session.c.service_id == bindparam("service_id"),
+        "framed_ip": radius_session.c.framed_ip == bindparam("framed_ip"),
+        "calling_station_id": radius_session.c.calling_station_id == bindparam("calling_station_id"),
         "since": radius_session.c.updated_at >= bindparam("since"),
         "until": radius_session.c.started_at < bindparam("until"),
     },
@@ -404,6 +439,10 @@ ENDED_LISTING = Listing(
         "subscriber_id": radius_session_history.c.subscriber_id == bindparam("subscriber_id"),
         "nas_id": radius_session_history.c.nas_id == bindparam("nas_id"),
         "username": radius_session_history.c.username == bindparam("username"),
+        "service_id": radius_session_history.c.service_id == bindparam("service_id"),
+        "framed_ip": radius_session_history.c.framed_ip == bindparam("framed_ip"),
+        "calling_station_id": radius_session_history.c.calling_station_id == bindparam("calling_station_id"),
+        "terminate_cause": radius_session_history.c.terminate_cause == bindparam("terminate_cause"),
         "since": radius_session_history.c.stopped_at >= bindparam("since"),
         "until": radius_session_history.c.started_at < bindparam("until"),
     },
@@ -419,6 +458,11 @@ ORDER_LISTING = Listing(
         "outcome": coa_request.c.outcome == bindparam("outcome"),
         "kind": coa_request.c.kind == bindparam("kind"),
         "subscriber_id": coa_request.c.subscriber_id == bindparam("subscriber_id"),
+        "service_id": coa_request.c.subscriber_id.in_(
+            select(subscriber.c.id).where(
+                mine(subscriber), subscriber.c.service_id == bindparam("service_id", type_=BigInteger)
+            )
+        ),
         "nas_id": coa_request.c.nas_id == bindparam("nas_id"),
     },
     sorts={"requested_at": coa_request.c.requested_at},
@@ -470,6 +514,12 @@ async def nas_uids_of(tx: Tx, ids: Sequence[int]) -> dict[int, UUID]:
     return {row.id: row.uid for row in await tx.fetch(_NAS_UIDS, _Named, ids=list(ids))}
 
 
+async def find_subscriber_id(tx: Tx, uid: UUID) -> int | None:
+    """The row's id, also of one who is gone: what was on line stays on record under its name."""
+    found: int | None = await tx.value(_ID_OF, uid=uid)
+    return found
+
+
 async def get_subscriber(tx: Tx, uid: UUID) -> Subscriber:
     """Raises `NotFound`, also for a subscriber that was deleted."""
     found = await tx.find(_BY_UID, Subscriber, uid=uid)
@@ -502,7 +552,7 @@ async def find_subscriber_by_username(tx: Tx, username: str) -> Subscriber | Non
 async def list_subscribers(
     tx: Tx, window: Window, *, sort: str | None = None, status: SubscriberStatus | None = None, **filters: Any
 ) -> Page[Subscriber]:
-    """Filters: customer_id, service_id, status, username (its beginning), search (part of username, MAC, circuit id).
+    """Filters: customer_id, service_id, status, username (its beginning), search (part of username, MAC, circuit or remote id).
 
     A subscriber counts as suspended also while a lock is on its service. Deleted ones are listed only when `status`
     asks for `terminated`.
@@ -578,25 +628,51 @@ async def find_session(tx: Tx, session_id: UUID) -> Session | None:
     return await tx.find(_SESSION, Session, id=session_id)
 
 
+async def get_session(tx: Tx, session_id: UUID) -> Session | EndedSession:
+    """Live or ended. Raises `NotFound`."""
+    found = await find_session(tx, session_id) or await tx.find(_ENDED_SESSION, EndedSession, id=session_id)
+    if found is None:
+        raise NotFound(f"no session {session_id}")
+    return found
+
+
+async def get_live_session(tx: Tx, session_id: UUID) -> Session:
+    """Raises `NotFound`, and `Conflict` for one that has ended."""
+    found = await get_session(tx, session_id)
+    if isinstance(found, EndedSession):
+        raise Conflict(f"the session ended at {found.stopped_at.isoformat()}", code="SESSION_ENDED")
+    return found
+
+
 async def list_sessions(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Session]:
-    """Live ones. Filters: subscriber_id, nas_id, username, since (heard of at or after), until (started before)."""
+    """Live ones.
+
+    Filters: subscriber_id, service_id, nas_id, username, framed_ip, calling_station_id, since (heard of at or after), until (started
+    before).
+    """
     return await LIVE_LISTING.page(tx, Session, window, sort=sort, **filters)
 
 
 async def list_ended_sessions(
     tx: Tx, window: Window, *, sort: str | None = None, **filters: Any
 ) -> Page[EndedSession]:
-    """Newest first. Filters: subscriber_id, nas_id, username, since (ended at or after), until (started before)."""
+    """Newest first. Filters: as for live ones, where `since` means ended at or after; terminate_cause."""
     return await ENDED_LISTING.page(tx, EndedSession, window, sort=sort, **filters)
 
 
 async def list_sessions_with_address(
-    tx: Tx, address: IPv4Address | IPv6Address, at: datetime | None
+    tx: Tx, address: Block, at: datetime | None
 ) -> tuple[list[Session], list[EndedSession]]:
     """Live and the newest 100 ended sessions that had this address, at that moment if one is given.
 
-    Addresses that a NAS gives out of pools of its own are known by their sessions only.
+    An IPv6 address or prefix is looked for within the delegated prefixes. Addresses that a NAS gives out of pools of its
+    own are known by their sessions only.
     """
+    if isinstance(address, IPv6Address | IPv6Network):
+        own = ip_network(address)
+        around = [own.supernet(new_prefix=length) for length in range(own.prefixlen + 1)]
+        behind = await tx.fetch(_LIVE_BEHIND, Session, around=around, at=at)
+        return behind, await tx.fetch(_ENDED_BEHIND, EndedSession, around=around, at=at)
     live = await tx.fetch(_LIVE_WITH, Session, address=address, at=at)
     return live, await tx.fetch(_ENDED_WITH, EndedSession, address=address, at=at)
 
@@ -621,7 +697,7 @@ async def find_pending_order(tx: Tx, session_id: UUID, kind: CoaKind) -> Order |
 
 
 async def list_orders(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Order]:
-    """Newest first. Filters: outcome, kind, subscriber_id, nas_id."""
+    """Newest first. Filters: outcome, kind, subscriber_id, service_id, nas_id."""
     return await ORDER_LISTING.page(tx, Order, window, sort=sort, **filters)
 
 

@@ -20,8 +20,27 @@ GARDEN_POLICY = "garden"
 WIDEST_RATE = 4_294_967_295
 """WISPr-Bandwidth-Max-* are 32-bit integers; faster lines are as good as unlimited."""
 
-SPEED_REPLIES: dict[str, tuple[str, ...]] = {"mikrotik": ("Mikrotik-Rate-Limit={upload_bps}/{download_bps}",)}
-"""By vendor of the NAS, what it takes a subscriber's speeds from (`aaa_nas.speed_replies`); rx/tx are the router's."""
+SPEED_REPLIES: dict[str, tuple[str, ...]] = {
+    "generic": (),
+    "mikrotik": ("Mikrotik-Rate-Limit={upload_bps}/{download_bps}",),
+    "cisco": (
+        "Cisco-AVPair=qos-policy-in=add-class(sub,(class-default),police({upload_bps}))",
+        "Cisco-AVPair=qos-policy-out=add-class(sub,(class-default),shape({download_bps}))",
+    ),
+    "juniper": ("ERX-CoS-Shaping-Pmt-Type=T01 {download_bps}", "ERX-CoS-Shaping-Pmt-Type=T02 {upload_bps}"),
+    "huawei": ("Huawei-Input-Average-Rate={upload_bps}", "Huawei-Output-Average-Rate={download_bps}"),
+    "nokia": (
+        "Alc-Subscriber-QoS-Override=i:q:1:pir={upload_kbps}",
+        "Alc-Subscriber-QoS-Override=e:r:rate={download_kbps}",
+    ),
+    "ubiquiti": (),
+}
+"""By vendor of the NAS, what it takes a subscriber's speeds from (`aaa_nas.speed_replies`), in an Access-Accept and in a CoA.
+
+WISPr's attributes are sent to every NAS; who lives on them has no others here. Router's views: MikroTik's rx/tx, input and ingress are the
+subscriber's upload. What has to stand on the router: Cisco ISG, a QoS policy with class-default on the session; Juniper, a dynamic
+profile whose shaping rates are the variables of attribute 108 with the tags 1 (down) and 2 (up); Nokia, ingress queue 1.
+"""
 
 _FINAL = frozenset({ServiceStatus.TERMINATING, ServiceStatus.TERMINATED})
 _GIVEN_UP = frozenset({ServiceStatus.FAILED, ServiceStatus.PROVISIONING_FAILED})
@@ -124,11 +143,7 @@ def generate_password() -> str:
 def framed_ip(held: Sequence[Holding]) -> IPv4Address | None:
     """The lowest IPv4 address of those held: Framed-IP-Address."""
     return next(
-        (
-            one.address
-            for one in held
-            if one.kind == PoolKind.IPV4 and isinstance(one.address, IPv4Address)
-        ),
+        (one.address for one in held if one.kind == PoolKind.IPV4 and isinstance(one.address, IPv4Address)),
         None,
     )
 
@@ -154,20 +169,36 @@ def _address_reply(one: Holding) -> Iterator[tuple[str, str]]:
                 yield "Framed-IPv6-Route", f"{block} :: 1"
 
 
-def rate_attributes(vendor: str, download_bps: int | None, upload_bps: int | None) -> dict[str, str | int]:
+Attribute = str | int | list[str]
+"""A value, or several of one attribute."""
+
+
+def rate_attributes(vendor: str, download_bps: int | None, upload_bps: int | None) -> dict[str, Attribute]:
     """Speeds as a CoA-Request carries them; Mikrotik's limit is rx/tx seen from the router: upload/download."""
     if download_bps is None or upload_bps is None:
         return {}
-    rates: dict[str, str | int] = {
+    rates: dict[str, Attribute] = {
         "WISPr-Bandwidth-Max-Down": min(download_bps, WIDEST_RATE),
         "WISPr-Bandwidth-Max-Up": min(upload_bps, WIDEST_RATE),
     }
     for reply in SPEED_REPLIES.get(vendor, ()):
         name, _, value = reply.partition("=")
-        rates[name] = value.format(
+        filled = value.format(
             download_bps=download_bps,
             upload_bps=upload_bps,
             download_kbps=download_bps // 1000,
             upload_kbps=upload_bps // 1000,
         )
+        _append(rates, name, min(int(filled), WIDEST_RATE) if filled.isdecimal() else filled)
     return rates
+
+
+def _append(attributes: dict[str, Attribute], name: str, value: str | int) -> None:
+    """A second value of a name makes a list of it."""
+    known = attributes.get(name)
+    if known is None:
+        attributes[name] = value
+    elif isinstance(known, list):
+        known.append(str(value))
+    else:
+        attributes[name] = [str(known), str(value)]

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Any
 
 from demarc.kernel.errors import invalid
-from demarc.modules.addressing.rules import Host, Network, Range
 from demarc.modules.addressing.states import PoolKind, PoolStatus
+
+Network = IPv4Network | IPv6Network
+Host = IPv4Address | IPv6Address
+Block = Host | Network
+"""What is handed out: an address, or a prefix or routed block."""
 
 NAME_LENGTH = 100
 WIDEST_PREFIX = 14
@@ -27,6 +40,32 @@ _EXAMPLE = {
     PoolKind.DELEGATED_PREFIX: "2001:db8:8000::/40",
     PoolKind.ROUTED: "203.0.113.0/24",
 }
+
+
+def as_block(stored: Block | IPv4Interface | IPv6Interface) -> Block:
+    """What the driver reads from an inet column: a prefix comes as an interface."""
+    return stored.network if isinstance(stored, IPv4Interface | IPv6Interface) else stored
+
+
+def clean_block(text: str) -> Block:
+    """An address, or a network without host bits; that of a whole address is the address."""
+    try:
+        network = ip_network(text.strip())
+    except ValueError:
+        raise invalid("address", "has to be an address, or a network without host bits") from None
+    is_host = network.prefixlen == network.max_prefixlen
+    return network.network_address if is_host else network
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Addresses from the first to the last, both included."""
+
+    first: Host
+    last: Host
+
+    def overlaps(self, other: Range) -> bool:
+        return int(self.first) <= int(other.last) and int(other.first) <= int(self.last)
 
 
 def clean_name(name: str) -> str:

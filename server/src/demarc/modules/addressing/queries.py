@@ -31,17 +31,9 @@ from demarc.kernel.errors import NotFound, invalid
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
+from demarc.modules.addressing.inputs import Block, Host, Network, Range, as_block
 from demarc.modules.addressing.models import ip_address, ip_assignment, ip_pool, ip_pool_exclusion
-from demarc.modules.addressing.rules import (
-    Block,
-    Host,
-    Layout,
-    Network,
-    Range,
-    around,
-    as_block,
-    reserved_hosts,
-)
+from demarc.modules.addressing.rules import Layout, around, reserved_hosts
 from demarc.modules.addressing.states import AddressStatus, PoolKind
 
 

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from demarc.modules.addressing.inputs import Block, Host, Network, Range
 from demarc.modules.addressing.states import PoolKind
-
-Network = IPv4Network | IPv6Network
-Host = IPv4Address | IPv6Address
-Block = Host | Network
-"""What is handed out: an address, or a prefix or routed block."""
 
 _POINT_TO_POINT = 31
 
@@ -44,35 +31,10 @@ def reserved_hosts(kind: PoolKind, network: Network, gateway: Host | None) -> fr
     return frozenset({*anycast, *({gateway} if gateway is not None else ())})
 
 
-def as_block(stored: Block | IPv4Interface | IPv6Interface) -> Block:
-    """What the driver reads from an inet column: a prefix comes as an interface."""
-    return stored.network if isinstance(stored, IPv4Interface | IPv6Interface) else stored
-
-
-def parse_block(text: str) -> Block:
-    """An address, or a network without host bits.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    return ip_network(text) if "/" in text else ip_address(text)
-
-
 def around(block: Block) -> list[Network]:
     """Every network that holds the block, itself included, as whose part somebody may have had it."""
     own = block if isinstance(block, IPv4Network | IPv6Network) else ip_network(block)
     return [own.supernet(new_prefix=length) for length in range(own.prefixlen + 1)]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Addresses from the first to the last, both included."""
-
-    first: Host
-    last: Host
-
-    def overlaps(self, other: Range) -> bool:
-        return int(self.first) <= int(other.last) and int(other.first) <= int(self.last)
 
 
 @dataclass(frozen=True, slots=True)

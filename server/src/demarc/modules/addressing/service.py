@@ -33,7 +33,7 @@ from demarc.kernel.db import Tx
 from demarc.kernel.errors import Conflict, NotFound
 from demarc.kernel.outbox import emit
 from demarc.kernel.sql import Query, mine
-from demarc.modules.addressing.inputs import NewPool, clean_changes, clean_note
+from demarc.modules.addressing.inputs import Block, NewPool, Range, as_block, clean_changes, clean_note
 from demarc.modules.addressing.models import ip_address, ip_assignment, ip_pool, ip_pool_exclusion
 from demarc.modules.addressing.queries import (
     Assignment,
@@ -47,7 +47,7 @@ from demarc.modules.addressing.queries import (
     pools_by_id,
     was_ever_used,
 )
-from demarc.modules.addressing.rules import Block, Range, as_block, overlapping, reserved_hosts
+from demarc.modules.addressing.rules import overlapping, reserved_hosts
 from demarc.modules.addressing.states import AddressStatus, PoolKind, PoolStatus
 from demarc.modules.audit.service import changes as changed_fields
 from demarc.modules.audit.service import record
@@ -170,7 +170,7 @@ _KEEP_OUT = Query(
     update(ip_address)
     .where(
         *_WITHIN,
-        ip_address.c.status.in_((AddressStatus.FREE.value, AddressStatus.QUARANTINED.value)),
+        _MAY_BE_OPEN,
     )
     .values(status=AddressStatus.RESERVED.value, available_at=None)
 )
@@ -291,6 +291,7 @@ async def add_exclusion(tx: Tx, uid: UUID, asked: Range, *, note: str = "") -> E
         NotFound: no such pool.
         Conflict: an address of the range is assigned (RANGE_IN_USE), or it overlaps another one (EXCLUSION_OVERLAP).
     """
+    note = clean_note(note)
     pool = await hold_pool(tx, (await get_pool(tx, uid)).id)
     layout = await layout_of(tx, pool)
     whole = layout.whole_blocks(asked)
@@ -303,7 +304,7 @@ async def add_exclusion(tx: Tx, uid: UUID, asked: Range, *, note: str = "") -> E
         pool_id=pool.id,
         first_address=whole.first,
         last_address=whole.last,
-        note=clean_note(note),
+        note=note,
         created_at=tx.now,
     )
     await tx.execute(_KEEP_OUT, pool_id=pool.id, first=whole.first, last=whole.last)

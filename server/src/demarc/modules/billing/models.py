@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
+from demarc.kernel.schema import at, one_of, personal, tenant_fk, tenant_table, tenant_unique
 from demarc.modules.billing.states import AccountKind, InvoiceStatus, LineKind, PaymentStatus, RunStatus
 
 invoice = tenant_table(
@@ -41,7 +41,7 @@ invoice = tenant_table(
     at("period_start", nullable=True),
     at("period_end", nullable=True),
     Column("month_on", Date),  # first day of the month that the monthly run billed with it
-    Column("notes", Text, nullable=False, server_default=""),
+    Column("notes", Text, nullable=False, server_default="", info=personal("''")),
     at("created_at"),
     at("updated_at"),
     one_of("status", InvoiceStatus),

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import phonenumbers
+from babel import Locale
 from email_validator import EmailNotValidError, validate_email
 
 from demarc.kernel.errors import invalid
@@ -15,6 +17,13 @@ from demarc.modules.customers.states import CustomerTier
 NAME_LENGTH = 255
 PHONE_DIGITS = range(7, 21)
 TAGS_MAX = 50
+NOTE_LENGTH = 5_000
+ADDRESS_BYTES = 4_096
+_COUNTRIES = frozenset(
+    code
+    for code in map(str, Locale("en").territories)
+    if len(code) == 2 and code.isalpha()  # noqa: PLR2004 - ISO 3166
+)
 
 
 def clean_name(name: str) -> str:
@@ -49,6 +58,25 @@ def clean_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     return cleaned
 
 
+def clean_address(address: dict[str, Any]) -> dict[str, Any]:
+    """An object of bounded size; its `country`, if there is one, is an ISO 3166 code of two letters."""
+    encoded = msgspec.json.encode(address)
+    if len(encoded) > ADDRESS_BYTES or b"\\u0000" in encoded:
+        raise invalid("address", f"has to be at most {ADDRESS_BYTES} bytes of JSON without NUL characters")
+    country = address.get("country")
+    if country is not None and not (isinstance(country, str) and country.upper() in _COUNTRIES):
+        raise invalid("address", f"country: {country!r} is not an ISO 3166 code of two letters, such as US")
+    return address if country is None else {**address, "country": country.upper()}
+
+
+def clean_note(body: str) -> str:
+    """1 to 5,000 characters after trimming."""
+    trimmed = body.strip()
+    if not 1 <= len(trimmed) <= NOTE_LENGTH or "\0" in trimmed:
+        raise invalid("body", f"has to be 1 to {NOTE_LENGTH} characters")
+    return trimmed
+
+
 @dataclass(frozen=True, slots=True)
 class NewCustomer:
     """Only the name is required; two customers may share an e-mail address (a household)."""
@@ -69,6 +97,9 @@ class NewCustomer:
             object.__setattr__(self, "email", clean_email(self.email))
         if self.phone is not None:
             object.__setattr__(self, "phone", clean_phone(self.phone))
+        for name in ("address", "billing_address"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, clean_address(getattr(self, name)))
 
 
 CLEANERS: dict[str, Callable[[Any], Any]] = {
@@ -76,6 +107,8 @@ CLEANERS: dict[str, Callable[[Any], Any]] = {
     "email": clean_email,
     "phone": clean_phone,
     "tags": clean_tags,
+    "address": clean_address,
+    "billing_address": clean_address,
 }
 
 

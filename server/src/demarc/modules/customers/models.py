@@ -25,6 +25,10 @@ customer = tenant_table(
     Column(
         "reseller_id", BigInteger, server_default=text(BOUND_RESELLER)
     ),  # who made it, in a reseller's transaction
+    Column(
+        "merged_into_id", BigInteger
+    ),  # it was the same customer: everything that hung on it hangs there now
+    at("erased_at", nullable=True),
     at("created_at"),
     at("updated_at"),
     one_of("status", CustomerStatus),
@@ -32,7 +36,21 @@ customer = tenant_table(
     tenant_unique("uid"),
     tenant_unique("portal_id"),
     tenant_fk("reseller_id", "app_user"),
+    tenant_fk("merged_into_id", "customer"),
     visible_when=f"{BOUND_RESELLER} IS NULL OR reseller_id = {BOUND_RESELLER}",
 )
 Index("ix_customer_created", customer.c.tenant_id, customer.c.created_at, customer.c.id)
 Index("ix_customer_email", customer.c.tenant_id, text("lower(email)"))
+
+customer_note = tenant_table(
+    "customer_note",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    at("created_at"),
+    at("updated_at"),
+    tenant_fk("customer_id", "customer"),
+    tenant_unique("uid"),
+)
+Index("ix_customer_note_customer", customer_note.c.tenant_id, customer_note.c.customer_id, customer_note.c.id)

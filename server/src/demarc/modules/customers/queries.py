@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, any_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Boolean, Text, any_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
@@ -16,7 +16,7 @@ from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
-from demarc.modules.customers.models import customer
+from demarc.modules.customers.models import customer, customer_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,41 @@ class Customer:
     language: str
     status: str
     reseller_id: int | None
+    merged_into_id: int | None
+    erased_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a member of staff noted about a customer."""
+
+    tenant_id: int
+    id: int
+    uid: UUID
+    customer_id: int
+    body: str
+    author: str
     created_at: datetime
     updated_at: datetime
 
 
 _BY_UID = Query(select(customer).where(mine(customer), customer.c.uid == bindparam("uid")))
 _BY_ID = Query(select(customer).where(mine(customer), customer.c.id == bindparam("id")))
+_LOCKED = Query(
+    select(customer)
+    .where(mine(customer), customer.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
+    .order_by(customer.c.id)
+    .with_for_update()
+)
+_NOTE = Query(
+    select(customer_note).where(
+        mine(customer_note),
+        customer_note.c.customer_id == bindparam("customer_id"),
+        customer_note.c.uid == bindparam("uid"),
+    )
+)
 _UIDS = Query(
     select(customer.c.id, customer.c.uid).where(
         mine(customer), customer.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
@@ -53,7 +82,9 @@ _SEARCH = func.concat("%", bindparam("search", type_=Text), "%")
 LISTING = Listing(
     customer,
     filters={
+        "is_present": customer.c.merged_into_id.is_(None) == bindparam("is_present", type_=Boolean),
         "status": customer.c.status == bindparam("status"),
+        "reseller_id": customer.c.reseller_id == bindparam("reseller_id", type_=BigInteger),
         "tier": customer.c.tier == bindparam("tier"),
         "tag": bindparam("tag", type_=Text) == any_(customer.c.tags),
         "email": func.lower(customer.c.email) == func.lower(bindparam("email", type_=Text)),
@@ -66,12 +97,47 @@ LISTING = Listing(
 )
 
 
+NOTES = Listing(
+    customer_note,
+    filters={
+        "customer_id": customer_note.c.customer_id == bindparam("customer_id"),
+        "search": customer_note.c.body.ilike(_SEARCH),
+        "author": customer_note.c.author == bindparam("author"),
+    },
+    sorts={"created_at": customer_note.c.id, "updated_at": customer_note.c.updated_at},
+    default_sort="-created_at",
+)
+
+
 async def get_customer(tx: Tx, uid: UUID) -> Customer:
-    """Raises `NotFound`."""
+    """Raises `NotFound`; for one that was merged into another it names that one."""
     found = await tx.find(_BY_UID, Customer, uid=uid)
     if found is None:
         raise NotFound(f"no customer {uid}")
+    if found.merged_into_id is not None:
+        survivor = await get_customer_by_id(tx, found.merged_into_id)
+        raise NotFound(
+            f"customer {uid} was merged into {survivor.uid}; ask for that one", code="CUSTOMER_MERGED"
+        )
     return found
+
+
+async def lock_customers(tx: Tx, *ids: int) -> None:
+    """Hold these customers' rows until the transaction ends, always in the same order."""
+    await tx.fetch(_LOCKED, Customer, ids=[*ids])
+
+
+async def get_note(tx: Tx, customer_id: int, uid: UUID) -> Note:
+    """Raises `NotFound`."""
+    found = await tx.find(_NOTE, Note, customer_id=customer_id, uid=uid)
+    if found is None:
+        raise NotFound(f"no note {uid} on this customer")
+    return found
+
+
+async def list_notes(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Note]:
+    """Newest first. Filters: customer_id (the row's), search (part of the text), author."""
+    return await NOTES.page(tx, Note, window, sort=sort, **filters)
 
 
 async def get_customer_by_id(tx: Tx, customer_id: int) -> Customer:
@@ -91,5 +157,8 @@ async def uids_of(tx: Tx, ids: Collection[int]) -> dict[int, UUID]:
 async def list_customers(
     tx: Tx, window: Window, *, sort: str | None = None, **filters: Any
 ) -> Page[Customer]:
-    """Filters: status, tier, tag, email (exact, any case), search (part of name, e-mail or phone)."""
-    return await LISTING.page(tx, Customer, window, sort=sort, **filters)
+    """Filters: status, tier, tag, email (exact, any case), search (part of name, e-mail or phone), reseller_id.
+
+    Without those that were merged into another.
+    """
+    return await LISTING.page(tx, Customer, window, sort=sort, is_present=True, **filters)

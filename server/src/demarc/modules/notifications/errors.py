@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demarc.kernel.errors import DemarcError, NotFound
+from demarc.kernel.errors import Conflict, DemarcError, NotFound
 
 
 class Refused(DemarcError):
@@ -15,3 +15,15 @@ class TemplateMissing(NotFound):
     """Neither the tenant nor Demarc has this wording."""
 
     code = "TEMPLATE_NOT_FOUND"
+
+
+class TemplateExists(Conflict):
+    """The tenant has wording of its own by this name already."""
+
+    code = "TEMPLATE_EXISTS"
+
+
+class NotResendable(Conflict):
+    """The message is on its way already, or nothing is left of it."""
+
+    code = "NOT_RESENDABLE"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, String, Text, Uuid, text
 
-from demarc.kernel.schema import at, one_of, tenant_table, tenant_unique
+from demarc.kernel.schema import at, one_of, personal, tenant_table, tenant_unique
 from demarc.modules.notifications.states import Channel, NotificationStatus
 
 notification = tenant_table(
@@ -13,11 +13,11 @@ notification = tenant_table(
     Column("customer_id", BigInteger, nullable=False),
     Column("channel", String(10), nullable=False),
     Column("template", String(60), nullable=False),
-    Column("recipient", String(254), nullable=False),
-    Column("subject", Text, nullable=False, server_default=""),
-    Column("body", Text, nullable=False),
+    Column("recipient", String(254), nullable=False, info=personal("''")),
+    Column("subject", Text, nullable=False, server_default="", info=personal("''")),
+    Column("body", Text, nullable=False, info=personal("''")),
     Column(
-        "about", String(80), nullable=False
+        "about", String(100), nullable=False
     ),  # what it is about, e.g. "dunning_execution:17:step:1"; one message each
     Column("status", String(20), nullable=False, server_default="pending"),
     Column("attempts", Integer, nullable=False, server_default="0"),

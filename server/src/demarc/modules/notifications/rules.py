@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import DebugUndefined, StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from demarc.kernel.errors import Invalid, invalid
 
@@ -18,6 +18,9 @@ _JINJA = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined,
     autoescape=False,
     keep_trailing_newline=False,
+)
+_DRAFT = ImmutableSandboxedEnvironment(
+    undefined=DebugUndefined, autoescape=False, keep_trailing_newline=False
 )
 
 
@@ -51,12 +54,32 @@ def render(wording: Wording, context: Mapping[str, object]) -> Text:
     Raises:
         Invalid: the template names something that the context does not have, or does what the sandbox forbids.
     """
+    return _rendered(_JINJA, wording, context)
+
+
+def _rendered(environment: SandboxedEnvironment, wording: Wording, context: Mapping[str, object]) -> Text:
     try:
-        subject = _JINJA.from_string(wording.subject).render(context)
-        body = _JINJA.from_string(wording.body).render(context)
+        subject = environment.from_string(wording.subject).render(context)
+        body = environment.from_string(wording.body).render(context)
     except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
         raise Invalid(f"the template cannot be rendered: {error}", code="TEMPLATE_INVALID") from None
     return Text(" ".join(subject.split()), body.strip() + "\n")
+
+
+def variables(wording: Wording) -> list[str]:
+    """The names that a template takes from its context."""
+    return sorted(
+        {
+            name
+            for part in (wording.subject, wording.body)
+            for name in meta.find_undeclared_variables(_JINJA.parse(part))
+        }
+    )
+
+
+def preview(wording: Wording, context: Mapping[str, object]) -> Text:
+    """As `render`, but names that the context lacks stay in the text as they are written: `{{ name }}`."""
+    return _rendered(_DRAFT, wording, context)
 
 
 def languages(language: str) -> Iterator[str]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from uuid import UUID
 
-from sqlalchemy import Column, bindparam
+from sqlalchemy import Column, bindparam, delete
 from sqlalchemy.dialects.postgresql import insert
 
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import Conflict
 from demarc.kernel.outbox import emit
-from demarc.kernel.sql import Query
+from demarc.kernel.sql import Query, mine
 from demarc.kernel.states import change_status, record_status_change
 from demarc.modules.audit.service import record
+from demarc.modules.notifications.errors import NotResendable, TemplateExists, TemplateMissing
 from demarc.modules.notifications.inputs import NewTemplate
 from demarc.modules.notifications.models import notification, notification_template
 from demarc.modules.notifications.queries import (
     Notification,
     Template,
+    count_resent,
     find_notification_about,
+    find_template,
+    get_notification,
     get_notification_by_id,
     get_wording,
 )
@@ -28,6 +33,16 @@ from demarc.modules.notifications.states import NOTIFICATION, Channel, Notificat
 
 ENTITY = "notification"
 _ERROR_LENGTH = 500
+_RESENT = ":resent:"
+_DELETE_TEMPLATE = Query(
+    delete(notification_template).where(
+        mine(notification_template),
+        notification_template.c.channel == bindparam("channel", type_=notification_template.c.channel.type),
+        notification_template.c.name == bindparam("name", type_=notification_template.c.name.type),
+        notification_template.c.language
+        == bindparam("language", type_=notification_template.c.language.type),
+    )
+)
 
 
 def _bound(column: Column[object]) -> object:
@@ -205,6 +220,96 @@ async def mark_failed(tx: Tx, notification_id: int, *, reason: str, transport: b
         reason=reason[:_ERROR_LENGTH],
     )
     return failed
+
+
+async def resend_notification(tx: Tx, uid: UUID, *, recipient: str | None = None) -> Notification:
+    """Send the same text once more, as a message of its own, to another recipient if one is given.
+
+    Raises:
+        NotFound: no such message.
+        NotResendable: it is on its way still, or its text was erased with its customer.
+    """
+    first = await get_notification(tx, uid)
+    if first.status == NotificationStatus.PENDING:
+        raise NotResendable("this message is on its way; it is tried again by itself")
+    to = recipient or first.recipient
+    if not to or not first.body:
+        raise NotResendable("nothing is left of this message: its customer was erased")
+    channel = Channel(first.channel)
+    prefix = first.about.partition(_RESENT)[0] + _RESENT
+    again = await tx.find(
+        _QUEUE,
+        Notification,
+        customer_id=first.customer_id,
+        channel=first.channel,
+        template=first.template,
+        recipient=to,
+        subject=first.subject,
+        body=first.body,
+        about=f"{prefix}{await count_resent(tx, channel, prefix) + 1}",
+        status=NotificationStatus.PENDING.value,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    if again is None:
+        raise Conflict("another request resent the same message at the same time; look at the list")
+    after = {"resent": str(first.uid)}
+    await record(tx, "notification.resend", entity=ENTITY, entity_id=again.id, after=after)
+    return await _announce(tx, again)
+
+
+async def create_template(tx: Tx, new: NewTemplate) -> Template:
+    """As `set_template`, for wording that the tenant does not have yet; it may hide a shipped one.
+
+    Raises:
+        TemplateExists: the tenant has it.
+        Invalid: it is not a template that Jinja2 can read.
+    """
+    if await find_template(tx, new.channel, new.name, new.language) is not None:
+        raise TemplateExists(
+            f"your {new.channel.value} template {new.name!r} in {new.language!r} exists already; change it"
+        )
+    return await set_template(tx, new)
+
+
+async def update_template(
+    tx: Tx, channel: Channel, name: str, language: str, changes: Mapping[str, str]
+) -> Template:
+    """Change subject or body of the tenant's own wording.
+
+    Raises:
+        TemplateMissing: it has none by this name in this language (a shipped one is not changed, but hidden by an own).
+        Invalid: a value is not acceptable.
+    """
+    before = await _own(tx, channel, name, language)
+    wanted = {"subject": before.subject, "body": before.body, **changes}
+    return await set_template(tx, NewTemplate(channel=channel, name=name, language=language, **wanted))
+
+
+async def delete_template(tx: Tx, channel: Channel, name: str, language: str) -> None:
+    """Take the tenant's own wording away: the shipped one holds again, if there is one.
+
+    Raises:
+        TemplateMissing: the tenant has none by this name in this language.
+    """
+    before = await _own(tx, channel, name, language)
+    await tx.execute(_DELETE_TEMPLATE, channel=channel.value, name=name, language=language)
+    await record(
+        tx,
+        "notification_template.delete",
+        entity="notification_template",
+        entity_id=tx.tenant.id,
+        before=asdict(before),
+    )
+
+
+async def _own(tx: Tx, channel: Channel, name: str, language: str) -> Template:
+    found = await find_template(tx, channel, name, language)
+    if found is None:
+        raise TemplateMissing(
+            f"you have no {channel.value} template {name!r} in {language!r} of your own; create one"
+        )
+    return found
 
 
 async def set_template(tx: Tx, new: NewTemplate) -> Template:

@@ -14,6 +14,17 @@ from demarc.modules.notifications.states import Channel
 _TEMPLATES = files("demarc.modules.notifications") / "templates"
 
 
+@lru_cache(maxsize=1)
+def list_shipped() -> tuple[tuple[Channel, str, str], ...]:
+    """(channel, name, language) of every shipped wording, in that order."""
+    return tuple(
+        (channel, *file.name.removesuffix(".txt").rsplit(".", 1))  # type: ignore[misc]
+        for channel in Channel
+        for file in sorted((_TEMPLATES / channel.value).iterdir(), key=lambda one: one.name)
+        if file.name.endswith(".txt")
+    )
+
+
 @lru_cache(maxsize=256)
 def find_shipped(channel: Channel, name: str, language: str) -> Wording | None:
     """The shipped wording, or None. `name` and `language` have to be clean: they become a file name."""

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
+from demarc.kernel.schema import at, one_of, personal, tenant_fk, tenant_table, tenant_unique
 from demarc.modules.services.states import (
     BulkOperation,
     BulkOutcome,
@@ -48,9 +48,11 @@ service = tenant_table(
     Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("download_bps", BigInteger, nullable=False),
     Column("upload_bps", BigInteger, nullable=False),
-    Column("identifiers", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    Column("notes", Text, nullable=False, server_default=""),
-    Column("installation_address", Text),
+    Column(
+        "identifiers", JSONB, nullable=False, server_default=text("'{}'::jsonb"), info=personal("'{}'::jsonb")
+    ),
+    Column("notes", Text, nullable=False, server_default="", info=personal("''")),
+    Column("installation_address", Text, info=personal()),
     at("installation_scheduled_at", nullable=True),
     at("activates_at", nullable=True),  # goes on line by itself then
     at("activated_at", nullable=True),

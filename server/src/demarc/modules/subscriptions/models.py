@@ -35,16 +35,16 @@ subscription_term = tenant_table(
     Column("subscription_id", BigInteger, nullable=False),
     Column("plan_id", BigInteger, nullable=False),
     Column("monthly_minor", BigInteger, nullable=False),
-    at("started_at"),
+    at("ended_at"),
     CheckConstraint("monthly_minor >= 0", name="price_not_negative"),
     tenant_fk("subscription_id", "subscription"),
     tenant_fk("plan_id", "plan"),
     append_only=True,
 )
-"""What was agreed from when on: each term lasts until the next one begins, so that a month can be billed in parts."""
+"""What was agreed before a change of plan, until when: so a month can be billed in parts. The present term is no row."""
 Index(
     "ix_subscription_term_subscription",
     subscription_term.c.tenant_id,
     subscription_term.c.subscription_id,
-    subscription_term.c.started_at,
+    subscription_term.c.ended_at,
 )

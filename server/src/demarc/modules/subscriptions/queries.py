@@ -40,14 +40,24 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """The plan and price of a subscription from `started_at` until the next term begins."""
+    """The plan and price of a subscription in [started_at, ended_at); None: up to now and on."""
+
+    plan_id: int
+    monthly_minor: int
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastTerm:
+    """One row: what was agreed before a change of plan."""
 
     tenant_id: int
     id: int
     subscription_id: int
     plan_id: int
     monthly_minor: int
-    started_at: datetime
+    ended_at: datetime
 
 
 _BY_REF = Query(select(subscription).where(mine(subscription), subscription.c.ref == bindparam("ref")))
@@ -65,7 +75,7 @@ _REFS = Query(
 _TERMS = Query(
     select(subscription_term)
     .where(mine(subscription_term), subscription_term.c.subscription_id == bindparam("subscription_id"))
-    .order_by(subscription_term.c.started_at, subscription_term.c.id)
+    .order_by(subscription_term.c.ended_at, subscription_term.c.id)
 )
 
 LISTING = Listing(
@@ -113,9 +123,13 @@ async def hold_subscription(tx: Tx, subscription_id: int) -> Subscription:
     return found
 
 
-async def list_terms(tx: Tx, subscription_id: int) -> list[Term]:
-    """What was agreed from when on, the oldest first; of two that begin at one moment the later one holds."""
-    return await tx.fetch(_TERMS, Term, subscription_id=subscription_id)
+async def list_terms(tx: Tx, agreed: Subscription) -> list[Term]:
+    """What was agreed from when on, the oldest first; the last one is the present plan's."""
+    terms, started_at = [], agreed.started_at
+    for past in await tx.fetch(_TERMS, PastTerm, subscription_id=agreed.id):
+        terms.append(Term(past.plan_id, past.monthly_minor, started_at, past.ended_at))
+        started_at = past.ended_at
+    return [*terms, Term(agreed.plan_id, agreed.monthly_minor, started_at, None)]
 
 
 async def refs_of(tx: Tx, ids: Collection[int]) -> dict[int, str]:

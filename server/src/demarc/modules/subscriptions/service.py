@@ -21,8 +21,8 @@ from demarc.modules.customers.states import CustomerStatus
 from demarc.modules.subscriptions.inputs import clean_ref
 from demarc.modules.subscriptions.models import subscription, subscription_term
 from demarc.modules.subscriptions.queries import (
+    PastTerm,
     Subscription,
-    Term,
     find_subscription,
     get_subscription,
     get_subscription_by_id,
@@ -83,7 +83,6 @@ async def open_subscription(tx: Tx, *, ref: str, customer_id: int, plan_id: int)
     )
     if made is None:
         return _check_existing(await get_subscription(tx, ref), customer_id=customer_id, plan_id=plan_id)
-    await _begin_term(tx, made)
     await record_status_change(tx, entity=ENTITY, entity_id=made.id, from_status=None, to_status=made.status)
     await record(tx, "subscription.open", entity=ENTITY, entity_id=made.id, after=asdict(made))
     await emit(
@@ -117,7 +116,14 @@ async def change_plan(tx: Tx, *, subscription_id: int, plan_id: int) -> Subscrip
         monthly_minor=price.monthly_minor,
         updated_at=tx.now,
     )
-    await _begin_term(tx, after)
+    await tx.insert(
+        subscription_term,
+        PastTerm,
+        subscription_id=before.id,
+        plan_id=before.plan_id,
+        monthly_minor=before.monthly_minor,
+        ended_at=tx.now,
+    )
     change = {
         "from_plan_id": before.plan_id,
         "to_plan_id": after.plan_id,
@@ -159,17 +165,6 @@ def _check_may_change(before: Subscription, plan: Plan) -> None:
 def _check_sold(plan: Plan) -> None:
     if plan.status != PlanStatus.ACTIVE:
         raise Conflict(f"plan {plan.ref} is retired and not sold any more", code="PLAN_RETIRED")
-
-
-async def _begin_term(tx: Tx, agreed: Subscription) -> None:
-    await tx.insert(
-        subscription_term,
-        Term,
-        subscription_id=agreed.id,
-        plan_id=agreed.plan_id,
-        monthly_minor=agreed.monthly_minor,
-        started_at=tx.now,
-    )
 
 
 async def _check_customer(tx: Tx, customer_id: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from demarc.kernel.db import Connection
-from demarc.modules.usage.statements import OPEN_NEW, RAISE_CAPS, RAISE_OPEN
+from demarc.modules.usage.statements import RAISE, RAISE_CAPS
 
 METERED_TYPE = "bandwidth_gb"
 METERED_SYSTEM = "radius"
@@ -24,6 +24,5 @@ async def raise_usage(connection: Connection | asyncpg.Connection[asyncpg.Record
     Raises:
         asyncpg.IntegrityConstraintViolationError: a service that is not there; nothing of the block is booked.
     """
-    await connection.execute(RAISE_OPEN)
-    await connection.execute(OPEN_NEW)
+    await connection.execute(RAISE)
     await connection.execute(RAISE_CAPS)

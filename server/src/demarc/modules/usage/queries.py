@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
-from sqlalchemy import BigInteger, ColumnElement, Text, and_, any_, bindparam, cast, func, select, text
+from sqlalchemy import BigInteger, ColumnElement, Text, Uuid, and_, any_, bindparam, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
@@ -78,7 +79,7 @@ class UsageRecord:
 
 @dataclass(frozen=True, slots=True)
 class SourceKey:
-    """What is known of a source record: where it is and what it said. Metered usage has an empty fingerprint."""
+    """What is known of a posted source record: where it is and what it said."""
 
     source_system: str
     source_record_id: str
@@ -115,6 +116,16 @@ _SOURCE_KEYS = Query(
         usage_source_key.c.source_record_id == any_(bindparam("source_record_ids", type_=ARRAY(Text))),
     )
 )
+
+_METERED_KEYS = Query(
+    select(usage_record.c.source_record_id, usage_record.c.uid).where(
+        mine(usage_record),
+        usage_record.c.session_id == any_(bindparam("session_ids", type_=ARRAY(Uuid))),
+        usage_record.c.source_record_id == any_(bindparam("source_record_ids", type_=ARRAY(Text))),
+    )
+)
+_METERED_KEY = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[0-9]{4}-[0-9]{2}(?:/[0-9]+)?")
+"""`<session>/<month>`, from the second part on `…/<part>`: see `statements.RAISE`."""
 
 _STATUSES: ColumnElement[Any] = any_(bindparam("statuses", type_=ARRAY(Text)))
 _MEMBERSHIP: dict[str, ColumnElement[bool]] = {
@@ -198,6 +209,20 @@ async def list_source_keys(
         source_systems=list(source_systems),
         source_record_ids=list(source_record_ids),
     )
+
+
+async def list_metered_keys(tx: Tx, source_record_ids: Sequence[str]) -> dict[str, UUID]:
+    """Those that are keys of records which the platform metered itself, with the record's uid."""
+    keys = [found for key in source_record_ids if (found := _METERED_KEY.fullmatch(key)) is not None]
+    if not keys:
+        return {}
+    arguments = {
+        "tenant_id": tx.tenant.id,
+        "session_ids": [UUID(found[1]) for found in keys],
+        "source_record_ids": [found[0] for found in keys],
+    }
+    rows = await tx.connection.fetch(_METERED_KEYS.sql, *_METERED_KEYS.arguments(arguments))
+    return {row["source_record_id"]: row["uid"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

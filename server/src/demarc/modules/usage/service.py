@@ -24,11 +24,13 @@ from demarc.modules.catalog.states import PriceModel
 from demarc.modules.usage import statements
 from demarc.modules.usage.errors import already_billed, other_content
 from demarc.modules.usage.inputs import BULK_MAX, NewUsage, OnError, Span
+from demarc.modules.usage.metering import METERED_SYSTEM
 from demarc.modules.usage.queries import (
     UsageLine,
     UsageRecord,
     get_usage_record,
     list_lines,
+    list_metered_keys,
     list_source_keys,
     lock_usage_record,
 )
@@ -37,8 +39,6 @@ from demarc.modules.usage.states import BILLING, BilledStatus
 ENTITY = "usage_record"
 MILLION = 1_000_000
 NOTHING_METERED: Mapping[int, UUID] = MappingProxyType({})
-METERED = b""
-"""Fingerprint of a record that the platform metered itself: whatever is posted under its key, it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,7 @@ async def record_usage_bulk(
     """
     if len(rows) > BULK_MAX:
         raise invalid("records", f"at most {BULK_MAX} records in one request")
+    metered = await _metered_under(tx, rows) | dict(metered)
     owners = await _find_owners(tx, rows)
     refused = _refusals(rows, owners)
     if refused and on_error is OnError.FAIL:
@@ -365,12 +366,19 @@ async def _resolve_duplicates(
     refused = []
     for (index, row), source_key in zip(taken, keys, strict=True):
         key = known[row.source_system, source_key]
-        if key.fingerprint in (row.fingerprint(), METERED):
+        if key.fingerprint == row.fingerprint():
             uids[index] = key.uid
         else:
             uids[index] = None
             refused.append(Refusal(index, other_content(row.source_system, source_key)))
     return refused
+
+
+async def _metered_under(tx: Tx, rows: Sequence[NewUsage]) -> dict[int, UUID]:
+    """Index -> the platform's own record, which answers for whatever is posted under its key."""
+    posted = {i: row.source_record_id for i, row in enumerate(rows) if row.source_system == METERED_SYSTEM}
+    known = await list_metered_keys(tx, [key for key in posted.values() if key is not None])
+    return {index: known[key] for index, key in posted.items() if key in known}
 
 
 async def _tell(tx: Tx, created: int, uids: Sequence[UUID]) -> None:

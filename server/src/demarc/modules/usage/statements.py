@@ -36,7 +36,7 @@ SELECT count(*) FROM made
 # Metering: what the accounting of one block added, per session and month of the tenant. A tenant that meters
 # elsewhere (setting `metering: external`) is left out.
 _ADDED = """
-added AS (
+added AS MATERIALIZED (
     SELECT d.tenant_id, d.session_id, d.service_id, date_trunc('month', d.event_at AT TIME ZONE t.time_zone)::date AS month_on,
            min(d.event_at) AS first_at, max(d.event_at) AS last_at, min(t.time_zone) AS time_zone,
            sum(d.input_octets)::bigint AS input_octets, sum(d.output_octets)::bigint AS output_octets
@@ -46,39 +46,35 @@ added AS (
 )
 """
 
-RAISE_OPEN = f"""
-WITH {_ADDED}
-UPDATE usage_record r SET
-    input_octets = r.input_octets + a.input_octets,
-    output_octets = r.output_octets + a.output_octets,
-    quantity = round((r.input_octets + r.output_octets + a.input_octets + a.output_octets)::numeric / 1073741824, 6),
-    period_start = least(r.period_start, a.first_at), period_end = greatest(r.period_end, a.last_at),
-    updated_at = now()
-FROM added a
-WHERE r.tenant_id = a.tenant_id AND r.session_id = a.session_id AND r.month_on = a.month_on
-  AND r.is_open AND r.billed_status = 'pending'
-"""  # noqa: S608 - constants
-
-# Runs after RAISE_OPEN: what has an open record was raised and is locked by this transaction, so that what is left
-# has none. A service that no subscription pays for fails the NOT NULL of subscription_id: the ingester keeps the line.
-OPEN_NEW = f"""
-WITH {_ADDED}, fresh AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('usage_record', 'id')) AS id, a.*, p.part,
+# What has an open record raises it; what is left has none, and opens the session's next part of that month. The update waits
+# for a bill that is just being made and then finds the record closed. A service that no subscription pays for fails the NOT
+# NULL of subscription_id: the ingester keeps the line.
+RAISE = f"""
+WITH {_ADDED}, raised AS (
+    UPDATE usage_record r SET
+        input_octets = r.input_octets + a.input_octets,
+        output_octets = r.output_octets + a.output_octets,
+        quantity = round((r.input_octets + r.output_octets + a.input_octets + a.output_octets)::numeric / 1073741824, 6),
+        period_start = least(r.period_start, a.first_at), period_end = greatest(r.period_end, a.last_at),
+        updated_at = now()
+    FROM added a
+    WHERE r.tenant_id = a.tenant_id AND r.session_id = a.session_id AND r.month_on = a.month_on
+      AND r.is_open AND r.billed_status = 'pending'
+    RETURNING r.session_id, r.month_on
+), fresh AS MATERIALIZED (
+    SELECT a.*, p.part,
            a.session_id || to_char(a.month_on, '/YYYY-MM') || CASE WHEN p.part > 1 THEN '/' || p.part ELSE '' END AS source_record_id
-    FROM added a CROSS JOIN LATERAL (
-        SELECT coalesce(max(r.part), 0) + 1 AS part, coalesce(bool_or(r.is_open AND r.billed_status = 'pending'), false) AS raised
-        FROM usage_record r
+    FROM (SELECT * FROM added a
+          WHERE NOT EXISTS (SELECT FROM raised WHERE raised.session_id = a.session_id AND raised.month_on = a.month_on)) a
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(r.part), 0) + 1 AS part FROM usage_record r
         WHERE r.tenant_id = a.tenant_id AND r.session_id = a.session_id AND r.month_on = a.month_on
     ) p
-    WHERE NOT p.raised
-), keyed AS (
-    INSERT INTO usage_source_key (tenant_id, source_system, source_record_id, record_id, fingerprint)
-    SELECT tenant_id, 'radius', source_record_id, id, '' FROM fresh ON CONFLICT DO NOTHING
 )
-INSERT INTO usage_record (tenant_id, id, subscription_id, customer_id, service_id, session_id, month_on, part, is_open,
+INSERT INTO usage_record (tenant_id, subscription_id, customer_id, service_id, session_id, month_on, part, is_open,
                           usage_type, quantity, unit, unit_price, price_id, currency, input_octets, output_octets,
                           period_start, period_end, source_system, source_record_id)
-SELECT f.tenant_id, f.id, s.subscription_id, u.customer_id, f.service_id, f.session_id, f.month_on, f.part, true,
+SELECT f.tenant_id, s.subscription_id, u.customer_id, f.service_id, f.session_id, f.month_on, f.part, true,
        'bandwidth_gb', round((f.input_octets + f.output_octets)::numeric / 1073741824, 6), 'GB',
        coalesce(price.unit_price, 0), price.price_id, u.currency, f.input_octets, f.output_octets,
        f.first_at, f.last_at, 'radius', f.source_record_id

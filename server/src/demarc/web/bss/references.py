@@ -8,6 +8,7 @@ from demarc.kernel.db import Tx
 from demarc.kernel.errors import NotFound
 from demarc.modules.catalog.queries import find_plan
 from demarc.modules.customers.queries import get_customer
+from demarc.modules.identity.queries import get_user
 from demarc.modules.services.queries import get_service
 from demarc.modules.subscriptions.queries import find_subscription
 
@@ -21,6 +22,16 @@ async def customer_key(tx: Tx, uid: UUID | None) -> int | None:
         return None
     try:
         return (await get_customer(tx, uid)).id
+    except NotFound:
+        return NOTHING
+
+
+async def user_key(tx: Tx, uid: UUID | None) -> int | None:
+    """None when no user is asked for."""
+    if uid is None:
+        return None
+    try:
+        return (await get_user(tx, uid)).id
     except NotFound:
         return NOTHING
 

@@ -355,16 +355,22 @@ WHERE NOT EXISTS (SELECT FROM aaa_nas n WHERE n.source_ip = l.packet_src_ip)
 """
 
 UPSERT_LOGINS = """
-INSERT INTO login_attempt AS a (tenant_id, username, accepted, reason, calling_station_id, nas_id, attempted_at)
+INSERT INTO login_attempt AS a (tenant_id, username, accepted, reason, calling_station_id, nas_id, attempted_at, reject_reason,
+                                rejected_at)
 SELECT DISTINCT ON (n.tenant_id, l.user_name)
        n.tenant_id, l.user_name, l.reply = 'Access-Accept', coalesce(l.reason, ''),
-       coalesce(l.calling_station_id, ''), n.nas_id, to_timestamp(l.received_at)
+       coalesce(l.calling_station_id, ''), n.nas_id, to_timestamp(l.received_at),
+       first_value(CASE WHEN l.reply = 'Access-Reject' THEN coalesce(l.reason, '') END) OVER refusals,
+       first_value(CASE WHEN l.reply = 'Access-Reject' THEN to_timestamp(l.received_at) END) OVER refusals
 FROM accounting_login_line l JOIN aaa_nas n ON n.source_ip = l.packet_src_ip
 WHERE l.user_name IS NOT NULL
+WINDOW refusals AS (PARTITION BY n.tenant_id, l.user_name
+                    ORDER BY l.reply = 'Access-Reject' DESC, l.received_at DESC, l.line_offset DESC)
 ORDER BY n.tenant_id, l.user_name, l.received_at DESC, l.line_offset DESC
 ON CONFLICT (tenant_id, username) DO UPDATE SET
     accepted = excluded.accepted, reason = excluded.reason, calling_station_id = excluded.calling_station_id,
-    nas_id = excluded.nas_id, attempted_at = excluded.attempted_at
+    nas_id = excluded.nas_id, attempted_at = excluded.attempted_at,
+    reject_reason = coalesce(excluded.reject_reason, a.reject_reason), rejected_at = coalesce(excluded.rejected_at, a.rejected_at)
 WHERE a.attempted_at <= excluded.attempted_at
 """
 

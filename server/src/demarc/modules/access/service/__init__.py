@@ -4,6 +4,7 @@ from demarc.modules.access.service.addresses import give_address, take_address_b
 from demarc.modules.access.service.nas import create_nas, project_clock, update_nas
 from demarc.modules.access.service.orders import (
     claim_order,
+    disconnect_session,
     disconnect_sessions,
     enforce_access,
     give_up_order,
@@ -45,6 +46,7 @@ __all__ = [
     "create_subscriber",
     "delete_subscriber",
     "delete_subscribers_of_service",
+    "disconnect_session",
     "disconnect_sessions",
     "enforce_access",
     "forget_deleted_logins",

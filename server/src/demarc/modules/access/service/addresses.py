@@ -11,8 +11,14 @@ from demarc.modules.access.models import subscriber
 from demarc.modules.access.queries import Subscriber, lock_subscriber
 from demarc.modules.access.service.projection import refresh_login
 from demarc.modules.access.states import SubscriberStatus
-from demarc.modules.addressing.queries import Assignment, Pool, get_open_assignment, get_assignment, list_holdings
-from demarc.modules.addressing.rules import Block
+from demarc.modules.addressing.inputs import Block
+from demarc.modules.addressing.queries import (
+    Assignment,
+    Pool,
+    get_assignment,
+    get_open_assignment,
+    list_holdings,
+)
 from demarc.modules.addressing.service import assign_address, release_assignment
 from demarc.modules.addressing.states import PoolKind
 from demarc.modules.audit.service import record

@@ -20,9 +20,9 @@ _DUPLICATES = {
         "this user name was given up only now and its session is still ending; try again in a moment",
     ),
     "uq_aaa_login_tenant_id_mac": ("MAC_TAKEN", "another subscriber logs on by this MAC address"),
-    "uq_aaa_login_tenant_id_circuit_id": (
+    "uq_aaa_login_line": (
         "CIRCUIT_ID_TAKEN",
-        "another subscriber logs on by this circuit id",
+        "another subscriber logs on by this circuit id and remote id",
     ),
 }
 

@@ -109,7 +109,7 @@ async def _project_nas(tx: Tx, row: Nas, secret: str) -> None:
         "secret": secret,
         "shortname": f"{tx.tenant.slug}-{row.id}",
         "vendor": row.vendor,
-        "speed_replies": list(SPEED_REPLIES.get(row.vendor, ())),
+        "speed_replies": list(SPEED_REPLIES.get(row.vendor, ())) or None,
         "message_authenticator": row.message_authenticator,
     }
     known = await find_nas_projection(tx, row.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, BindParameter, DateTime, Interval, bindparam, select, text
 
@@ -24,10 +25,11 @@ from demarc.modules.access.queries import (
     find_login,
     find_pending_order,
     find_session,
+    get_live_session,
     get_nas_by_id,
     list_sessions_of_subscriber,
 )
-from demarc.modules.access.rules import rate_attributes
+from demarc.modules.access.rules import Attribute, rate_attributes
 from demarc.modules.access.service.sealing import open_nas_secret
 from demarc.modules.access.states import CoaKind, CoaOutcome, LoginDecision
 
@@ -114,6 +116,18 @@ async def disconnect_sessions(tx: Tx, *, subscriber_id: int, reason: str) -> int
     for session in sessions:
         await _order_disconnect(tx, session, reason)
     return len(sessions)
+
+
+async def disconnect_session(tx: Tx, session_id: UUID, *, reason: str) -> Session:
+    """Order the NAS to end one live session, after the commit; one that is being ended already gets no second order.
+
+    Raises:
+        NotFound: no such session.
+        Conflict: it has ended.
+    """
+    session = await get_live_session(tx, session_id)
+    await _order_disconnect(tx, session, reason)
+    return session
 
 
 async def enforce_access(tx: Tx, subscriber_ids: Sequence[int] | None = None) -> int:
@@ -228,7 +242,7 @@ async def _order_disconnect(tx: Tx, session: Session, reason: str) -> None:
 
 
 async def _place(
-    tx: Tx, session: Session, kind: CoaKind, attributes: dict[str, str | int], reason: str
+    tx: Tx, session: Session, kind: CoaKind, attributes: dict[str, Attribute], reason: str
 ) -> None:
     order = await tx.insert(
         coa_request,

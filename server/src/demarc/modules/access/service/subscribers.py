@@ -27,6 +27,7 @@ from demarc.modules.access.service.sealing import open_password, seal_password
 from demarc.modules.access.states import SUBSCRIBER, SubscriberStatus
 from demarc.modules.addressing.queries import list_held_addresses
 from demarc.modules.addressing.service import assign_address, release_address
+from demarc.modules.addressing.states import PoolKind
 from demarc.modules.audit.service import changes as changed_fields
 from demarc.modules.audit.service import record
 from demarc.modules.services.queries import hold_service
@@ -100,6 +101,7 @@ async def _insert_subscriber(
         status=new.status.value,
         mac=new.mac,
         circuit_id=new.circuit_id,
+        remote_id=new.remote_id,
         download_bps=new.download_bps,
         upload_bps=new.upload_bps,
         ip_pool_id=new.pool_id,
@@ -236,7 +238,7 @@ async def change_pool(tx: Tx, *, subscriber_id: int, pool_id: int | None) -> Sub
     held = await list_held_addresses(tx, [subscriber_id])
     if before.ip_pool_id == pool_id and (pool_id is None or held):
         return before
-    await release_address(tx, subscriber_id=subscriber_id)
+    await release_address(tx, subscriber_id=subscriber_id, kinds=(PoolKind.IPV4,))
     if pool_id is not None:
         await assign_address(tx, pool_id=pool_id, subscriber_id=subscriber_id)
     after = await tx.update(

@@ -36,6 +36,7 @@ from demarc.modules.billing.queries.ledger import (
     customer_balance,
     customer_balance_at,
     list_balances,
+    list_customer_currencies,
     list_ledger_entries,
     list_statement,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "list_credit_note_lines",
     "list_credit_notes",
     "list_credits",
+    "list_customer_currencies",
     "list_due_invoice_ids",
     "list_invoice_lines",
     "list_invoices",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,12 +12,14 @@ from sqlalchemy import (
     DateTime,
     Text,
     and_,
+    any_,
     bindparam,
     cast,
     func,
     or_,
     select,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import invalid
@@ -254,6 +257,17 @@ _BALANCE = Query(
 )
 
 
+_CURRENCIES = Query(
+    select(ledger_account.c.currency)
+    .where(
+        mine(ledger_account),
+        ledger_account.c.customer_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
+    )
+    .distinct()
+    .order_by(ledger_account.c.currency)
+)
+
+
 async def list_ledger_entries(
     tx: Tx, window: Window, customer_id: int | None = None, *, sort: str | None = None
 ) -> Page[LedgerEntry]:
@@ -305,6 +319,13 @@ async def list_balances(tx: Tx, customer_id: int | None = None) -> list[AccountB
     given = {} if customer_id is None else {"customer_id": customer_id}
     rows = await tx.fetch(_BALANCES[customer_id is not None], AccountBalance, **given)
     return [AccountBalance(row.account, row.currency, int(row.balance_minor)) for row in rows]
+
+
+async def list_customer_currencies(tx: Tx, customer_ids: Collection[int]) -> list[str]:
+    """In which currencies these customers have accounts."""
+    given = {"tenant_id": tx.tenant.id, "ids": [*customer_ids]}
+    rows = await tx.connection.fetch(_CURRENCIES.sql, *_CURRENCIES.arguments(given))
+    return [row[0] for row in rows]
 
 
 async def customer_balance(tx: Tx, customer_id: int, currency: str | None = None) -> int:

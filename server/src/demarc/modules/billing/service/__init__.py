@@ -10,6 +10,12 @@ from demarc.modules.billing.service.invoices import (
     usage_line,
     void_invoice,
 )
+from demarc.modules.billing.service.mergers import (
+    MovedBalance,
+    hold_accounts,
+    list_balances_to_move,
+    move_balances,
+)
 from demarc.modules.billing.service.payments import record_payment
 from demarc.modules.billing.service.returns import refund_payment, reverse_payment
 from demarc.modules.billing.service.runs import advance_run, complete_run, open_run
@@ -17,14 +23,18 @@ from demarc.modules.billing.service.settlement import hold_account
 from demarc.modules.billing.service.taxes import set_tax_rule
 
 __all__ = [
+    "MovedBalance",
     "advance_run",
     "complete_run",
     "create_invoice",
     "credit_invoice",
     "hold_account",
+    "hold_accounts",
     "invoice_usage",
+    "list_balances_to_move",
     "mark_invoice_overdue",
     "mark_overdue",
+    "move_balances",
     "open_run",
     "record_payment",
     "refund_payment",

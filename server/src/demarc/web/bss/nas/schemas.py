@@ -9,11 +9,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from demarc.modules.access.inputs import NAME_LENGTH, NewNas
+from demarc.modules.access.inputs import NAME_LENGTH, VENDORS, NewNas
 from demarc.modules.access.queries import Nas
 from demarc.modules.access.states import MessageAuthenticatorMode, NasStatus
 from demarc.web.bss.parameters import Listed
 
+_VENDOR = f"one of {', '.join(VENDORS)}: whose attributes carry the speeds beside WISPr's"
 _SECRET = "the shared secret of RFC 2865; written, never answered"  # noqa: S105 - a description
 
 
@@ -23,7 +24,7 @@ class NasIn(BaseModel):
     name: str = Field(min_length=1, max_length=NAME_LENGTH, examples=["bras-1"])
     source_ip: IPv4Address = Field(examples=["127.0.0.1"], description="where its packets come from")
     secret: str = Field(min_length=8, max_length=128, examples=["testing123"], description=_SECRET)
-    vendor: str = Field("generic", max_length=40, description="generic, mikrotik or cisco")
+    vendor: str = Field("generic", max_length=40, description=_VENDOR)
     coa_port: int = Field(3799, ge=1, le=65535, description="where it takes orders (RFC 5176)")
     message_authenticator: MessageAuthenticatorMode = Field(
         MessageAuthenticatorMode.AUTO,
@@ -39,7 +40,7 @@ class NasPatch(BaseModel):
 
     name: str | None = Field(None, min_length=1, max_length=NAME_LENGTH)
     secret: str | None = Field(None, min_length=8, max_length=128, description=_SECRET)
-    vendor: str | None = Field(None, max_length=40)
+    vendor: str | None = Field(None, max_length=40, description=_VENDOR)
     coa_port: int | None = Field(None, ge=1, le=65535)
     message_authenticator: MessageAuthenticatorMode | None = None
     status: NasStatus | None = None

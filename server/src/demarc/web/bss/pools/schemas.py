@@ -4,38 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, IPvAnyAddress, IPvAnyNetwork
 
 from demarc.modules.access.queries import EndedSession, Session
 from demarc.modules.addressing.inputs import (
     NAME_LENGTH,
+    NOTE_LENGTH,
     QUARANTINE_HOURS,
     QUARANTINE_HOURS_MAX,
     NewPool,
     clean_network,
 )
-from demarc.modules.addressing.queries import Address, Assignment, Pool, Utilisation
-from demarc.modules.addressing.states import AddressStatus, PoolStatus
+from demarc.modules.addressing.queries import Address, Assignment, Exclusion, Pool, Utilisation
+from demarc.modules.addressing.states import AddressStatus, PoolKind, PoolStatus
 from demarc.web.bss.parameters import Listed
 
 
 class PoolIn(BaseModel):
-    """A new pool of IPv4 addresses, /14 at the widest."""
+    """A new pool: of IPv4 addresses (/14 at the widest), IPv6 addresses, prefixes, or routed blocks."""
 
     name: str = Field(min_length=1, max_length=NAME_LENGTH, examples=["residential_pool_1"])
+    kind: PoolKind = Field(
+        PoolKind.IPV4,
+        description="ipv4, ipv6: an address each; framed_prefix: a /64 for the line; delegated_prefix: for what is "
+        "behind the router; routed: blocks, IPv4 or IPv6, that the NAS routes to the subscriber",
+    )
     network: str = Field(max_length=43, examples=["10.100.0.0/22"])
-    gateway: IPv4Address | None = Field(None, examples=["10.100.0.1"], description="never handed out")
-    is_default: bool = Field(False, description="serves subscribers who name no pool")
+    prefix_length: int | None = Field(
+        None, ge=1, le=128, description="of what is handed out: delegated_prefix 48 to 64 (56), routed any"
+    )
+    gateway: IPvAnyAddress | None = Field(None, examples=["10.100.0.1"], description="never handed out")
+    is_default: bool = Field(False, description="serves subscribers who name no pool of this kind")
     quarantine_hours: int = Field(
         QUARANTINE_HOURS, ge=0, le=QUARANTINE_HOURS_MAX, description="how long a released address rests"
     )
 
     def to_input(self) -> NewPool:
-        return NewPool(**{**self.model_dump(), "network": clean_network(self.network)})
+        return NewPool(**{**self.model_dump(), "network": clean_network(self.network, self.kind)})
+
+
+class ExclusionIn(BaseModel):
+    """A range that is never handed out; `last` included, without it `first` alone, an address or a network."""
+
+    first: str = Field(max_length=43, examples=["10.100.0.2"])
+    last: str | None = Field(None, max_length=43, examples=["10.100.0.9"])
+    note: str = Field("", max_length=NOTE_LENGTH)
+
+
+class ExclusionOut(BaseModel):
+    """A range that is never handed out, both ends included, in whole blocks."""
+
+    id: UUID
+    first: IPvAnyAddress
+    last: IPvAnyAddress
+    note: str
+    created_at: datetime
+
+
+class ExclusionList(Listed):
+    """A window of the list."""
+
+    exclusions: list[ExclusionOut]
+
+
+class AssignmentIn(BaseModel):
+    """What a subscriber is to hold: the lowest that is free, or `address` and no other."""
+
+    subscriber_id: UUID
+    pool_id: UUID
+    address: str | None = Field(None, max_length=43, examples=["2001:db8:8000:100::/56"])
 
 
 class PoolPatch(BaseModel):
@@ -51,7 +91,10 @@ class PoolPatch(BaseModel):
 
 
 class UtilisationOut(BaseModel):
-    """Addresses by what may be done with them; a quarantine that is over counts as free."""
+    """What may be done with the pool's addresses or blocks; a quarantine that is over counts as free.
+
+    Of IPv6 the numbers may be larger than 64 bits.
+    """
 
     total: int
     free: int
@@ -66,8 +109,10 @@ class PoolOut(BaseModel):
 
     id: UUID
     name: str
-    network: IPv4Network
-    gateway: IPv4Address | None
+    kind: PoolKind
+    network: IPvAnyNetwork
+    prefix_length: int
+    gateway: IPvAnyAddress | None
     is_default: bool
     quarantine_hours: int
     status: PoolStatus
@@ -83,9 +128,9 @@ class PoolList(Listed):
 
 
 class AddressOut(BaseModel):
-    """One address of a pool."""
+    """One address, prefix or block of a pool."""
 
-    address: IPv4Address
+    address: str
     status: AddressStatus
     subscriber_id: UUID | None
     available_at: datetime | None = Field(description="end of the quarantine")
@@ -98,11 +143,21 @@ class AddressList(Listed):
 
 
 class AssignmentOut(BaseModel):
-    """The subscriber held the address as a fixed one from `assigned_at` until before `released_at`."""
+    """The subscriber held the address, prefix or block from `assigned_at` until before `released_at`."""
 
+    id: UUID
+    address: str
+    pool_id: UUID
+    kind: PoolKind
     subscriber_id: UUID | None
     assigned_at: datetime
     released_at: datetime | None
+
+
+class AssignmentList(Listed):
+    """A window of the list."""
+
+    assignments: list[AssignmentOut]
 
 
 class AddressSessionOut(BaseModel):
@@ -117,9 +172,12 @@ class AddressSessionOut(BaseModel):
 
 
 class AddressHistoryOut(Listed):
-    """Who had the address, newest first; with `at`, who had it at that moment. The window is that of `assignments`."""
+    """Who had the address, newest first; with `at`, who had it at that moment. The window is that of `assignments`.
 
-    address: IPv4Address
+    An address within a prefix or block counts as its holder's.
+    """
+
+    address: str
     at: datetime | None
     assignments: list[AssignmentOut]
     sessions: list[AddressSessionOut] = Field(description="live ones and the newest 100 that have ended")
@@ -130,7 +188,9 @@ def pool_out(row: Pool, used: Utilisation) -> PoolOut:
     return PoolOut(
         id=row.uid,
         name=row.name,
+        kind=PoolKind(row.kind),
         network=row.network,
+        prefix_length=row.prefix_length,
         gateway=row.gateway,
         is_default=row.is_default,
         quarantine_hours=row.quarantine_hours,
@@ -150,15 +210,27 @@ def pool_out(row: Pool, used: Utilisation) -> PoolOut:
 
 def address_out(row: Address, subscribers: Mapping[int, UUID]) -> AddressOut:
     return AddressOut(
-        address=row.address,
+        address=str(row.address),
         status=AddressStatus(row.status),
         subscriber_id=None if row.subscriber_id is None else subscribers.get(row.subscriber_id),
         available_at=row.available_at,
     )
 
 
-def assignment_out(row: Assignment, subscribers: Mapping[int, UUID]) -> AssignmentOut:
+def exclusion_out(row: Exclusion) -> ExclusionOut:
+    return ExclusionOut(
+        id=row.uid, first=row.first_address, last=row.last_address, note=row.note, created_at=row.created_at
+    )
+
+
+def assignment_out(
+    row: Assignment, subscribers: Mapping[int, UUID], pools: Mapping[int, Pool]
+) -> AssignmentOut:
     return AssignmentOut(
+        id=row.uid,
+        address=str(row.address),
+        pool_id=pools[row.pool_id].uid,
+        kind=PoolKind(pools[row.pool_id].kind),
         subscriber_id=subscribers.get(row.subscriber_id),
         assigned_at=row.assigned_at,
         released_at=row.released_at,

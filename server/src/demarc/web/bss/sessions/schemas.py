@@ -44,6 +44,27 @@ class EndedSessionOut(SessionOut):
     provisional: bool
 
 
+class SessionDetail(SessionOut):
+    """A session, live or ended; `stopped_at` null: it is live."""
+
+    stopped_at: datetime | None
+    terminate_cause: str | None
+    provisional: bool
+
+
+class ReasonIn(BaseModel):
+    """Why; kept with the order."""
+
+    reason: str = Field("", max_length=500)
+
+
+class DisconnectOut(BaseModel):
+    """The session that its NAS was ordered to end."""
+
+    session_id: UUID
+    username: str
+
+
 class SessionList(Listed):
     """A window of the list."""
 
@@ -92,6 +113,16 @@ class Uids:
 
 def session_out(row: Session, uids: Uids) -> SessionOut:
     return SessionOut(**_fields(row, uids))
+
+
+def session_detail(row: Session | EndedSession, uids: Uids) -> SessionDetail:
+    ended = row if isinstance(row, EndedSession) else None
+    return SessionDetail(
+        **_fields(row, uids),
+        stopped_at=None if ended is None else ended.stopped_at,
+        terminate_cause=None if ended is None else ended.terminate_cause,
+        provisional=ended is not None and ended.provisional,
+    )
 
 
 def ended_session_out(row: EndedSession, uids: Uids) -> EndedSessionOut:

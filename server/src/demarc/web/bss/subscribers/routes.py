@@ -28,11 +28,12 @@ from demarc.modules.access.service import (
     update_subscriber,
 )
 from demarc.modules.access.states import SubscriberStatus
-from demarc.modules.addressing.queries import list_held_addresses
+from demarc.modules.addressing.queries import list_holdings
 from demarc.modules.customers.queries import get_customer
 from demarc.modules.customers.queries import uids_of as customer_uids_of
 from demarc.modules.services.queries import get_service
 from demarc.modules.services.queries import uids_of as service_uids_of
+from demarc.modules.usage.caps import get_cap
 from demarc.web.bss.parameters import SortParam, WindowDep, counts
 from demarc.web.bss.subscribers.schemas import (
     CreatedSubscriberOut,
@@ -48,6 +49,7 @@ from demarc.web.bss.subscribers.schemas import (
     created_out,
     subscriber_out,
 )
+from demarc.web.bss.usage.caps import CapDetail, cap_detail
 from demarc.web.routing import ApiRouter, PlatformDep, TxDep
 from demarc.workflows.subscribers import move_to_pool, order_subscriber
 
@@ -75,7 +77,7 @@ async def list_(
     status: SubscriberStatus | None = None,
     username: Annotated[str | None, Query(max_length=64, description="the name or its beginning")] = None,
     search: Annotated[
-        str | None, Query(max_length=100, description="part of user name, MAC address or circuit id")
+        str | None, Query(max_length=100, description="part of user name, MAC address, circuit or remote id")
     ] = None,
     sort: SortParam = None,
 ) -> SubscriberList:
@@ -106,6 +108,13 @@ async def list_(
 async def get(subscriber_id: UUID, tx: TxDep) -> SubscriberOut:
     """One subscriber, with what FreeRADIUS answers and how the last log-in went."""
     return await _shown(tx, await get_subscriber(tx, subscriber_id))
+
+
+@router.on("GET", "/{subscriber_id}/data-cap", permission="usage.read", problem=(404,))
+async def data_cap(subscriber_id: UUID, tx: TxDep) -> CapDetail:
+    """The cap of the subscriber's service, what it has used this month, and what that did to the line."""
+    row = await get_subscriber(tx, subscriber_id)
+    return await cap_detail(tx, await get_cap(tx, row.service_id))
 
 
 @router.on("PATCH", "/{subscriber_id}", permission="access.write", problem=(404, 409))
@@ -181,7 +190,7 @@ async def _around(tx: Tx, rows: Sequence[Subscriber]) -> Surroundings:
     return Surroundings(
         customers=await customer_uids_of(tx, {row.customer_id for row in rows}),
         services=await service_uids_of(tx, {row.service_id for row in rows}),
-        addresses=await list_held_addresses(tx, ids),
+        holdings=await list_holdings(tx, ids),
         logins=await list_logins(tx, ids),
         attempts=await list_login_attempts(tx, [row.username for row in rows]),
     )

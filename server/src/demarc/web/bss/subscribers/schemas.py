@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -22,7 +22,10 @@ from demarc.modules.access.inputs import (
     megabits,
 )
 from demarc.modules.access.queries import Login, LoginAttempt, Subscriber
+from demarc.modules.access.rules import framed_ip
 from demarc.modules.access.states import LoginDecision, SubscriberStatus
+from demarc.modules.addressing.queries import Holding
+from demarc.modules.addressing.states import PoolKind
 from demarc.web.bss.parameters import ApiDatetime, Listed
 from demarc.workflows.subscribers import SubscriberOrder
 
@@ -79,9 +82,18 @@ class SubscriberIn(BaseModel):
         None, min_length=1, max_length=100, examples=["residential_pool_1"], description=_POOL_NAME
     )
     static_ipv4: IPv4Address | None = Field(None, description="this address of the pool and no other")
+    ipv6_pool_name: str | None = Field(
+        None, min_length=1, max_length=100, description="a fixed IPv6 address out of this pool"
+    )
+    prefix_pool_name: str | None = Field(
+        None, min_length=1, max_length=100, description="a delegated IPv6 prefix out of this pool"
+    )
     mac: str | None = Field(None, max_length=32, description="lets this device log on without a password")
     circuit_id: str | None = Field(
         None, max_length=CIRCUIT_ID_LENGTH, description="lets this line log on without a password"
+    )
+    remote_id: str | None = Field(
+        None, max_length=CIRCUIT_ID_LENGTH, description="likewise; with a circuit id both have to match"
     )
     session_limit: int = Field(1, ge=0, le=SESSIONS_MAX, description="devices on line at a time; 0: no limit")
     chap_enabled: bool = Field(
@@ -101,8 +113,11 @@ class SubscriberIn(BaseModel):
             allocate_ip=self.allocate_ip,
             ip_pool_name=self.ip_pool_name,
             address=self.static_ipv4,
+            ipv6_pool_name=self.ipv6_pool_name,
+            prefix_pool_name=self.prefix_pool_name,
             mac=self.mac,
             circuit_id=self.circuit_id,
+            remote_id=self.remote_id,
             session_limit=self.session_limit,
             clear_text_enabled=self.chap_enabled,
             expires_at=self.expires_at,
@@ -118,6 +133,7 @@ class SubscriberPatch(BaseModel):
     ip_pool_name: str | None = Field(None, min_length=1, max_length=100, description=_POOL_NAME)
     mac: str | None = Field(None, max_length=32)
     circuit_id: str | None = Field(None, max_length=CIRCUIT_ID_LENGTH)
+    remote_id: str | None = Field(None, max_length=CIRCUIT_ID_LENGTH)
     session_limit: int | None = Field(None, ge=0, le=SESSIONS_MAX)
     chap_enabled: bool | None = None
     expires_at: ApiDatetime | None = None
@@ -173,6 +189,13 @@ class LastLogin(BaseModel):
     at: datetime
 
 
+class LastReject(BaseModel):
+    """The last refused log-in, also when later ones went well; real time."""
+
+    reason: str
+    at: datetime
+
+
 class SubscriberOut(BaseModel):
     """A subscriber. `suspended` by itself, or by a lock on its service: `access` says which."""
 
@@ -182,15 +205,21 @@ class SubscriberOut(BaseModel):
     customer_id: UUID
     service_id: UUID
     static_ipv4: IPv4Address | None
+    static_ipv6: str | None
+    framed_ipv6_prefix: str | None
+    delegated_prefix: str | None
+    routes: list[str] = Field(description="blocks that the NAS routes to the subscriber")
     bandwidth_profile: SubscriberSpeeds
     radius_created: bool = Field(description="FreeRADIUS knows the subscriber")
     access: AccessOut | None
     mac: str | None
     circuit_id: str | None
+    remote_id: str | None
     session_limit: int
     chap_enabled: bool
     expires_at: datetime | None
     last_login: LastLogin | None
+    last_reject: LastReject | None
     created_at: datetime
     updated_at: datetime
 
@@ -229,7 +258,7 @@ class Surroundings:
 
     customers: Mapping[int, UUID]
     services: Mapping[int, UUID]
-    addresses: Mapping[int, IPv4Address]
+    holdings: Mapping[int, Sequence[Holding]]
     logins: Mapping[int, Login]
     attempts: Mapping[str, LoginAttempt]
 
@@ -242,7 +271,7 @@ def subscriber_out(row: Subscriber, around: Surroundings) -> SubscriberOut:
         status=_shown_status(row, login),
         customer_id=around.customers[row.customer_id],
         service_id=around.services[row.service_id],
-        static_ipv4=around.addresses.get(row.id),
+        **_held(around.holdings.get(row.id, ())),
         bandwidth_profile=_speeds(row, login),
         radius_created=login is not None,
         access=None
@@ -250,13 +279,29 @@ def subscriber_out(row: Subscriber, around: Surroundings) -> SubscriberOut:
         else AccessOut(decision=LoginDecision(login.decision), reason=login.decision_reason),
         mac=row.mac,
         circuit_id=row.circuit_id,
+        remote_id=row.remote_id,
         session_limit=row.session_limit,
         chap_enabled=row.clear_text_enabled,
         expires_at=row.expires_at,
         last_login=_last_login(around.attempts.get(row.username)),
+        last_reject=_last_reject(around.attempts.get(row.username)),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+def _held(holdings: Sequence[Holding]) -> dict[str, Any]:
+    """What the subscriber holds, the lowest of each kind; of routed blocks all."""
+    by_kind: dict[str, list[str]] = {}
+    for one in holdings:
+        by_kind.setdefault(one.kind, []).append(str(one.address))
+    return {
+        "static_ipv4": framed_ip(holdings),
+        "static_ipv6": next(iter(by_kind.get(PoolKind.IPV6, ())), None),
+        "framed_ipv6_prefix": next(iter(by_kind.get(PoolKind.FRAMED_PREFIX, ())), None),
+        "delegated_prefix": next(iter(by_kind.get(PoolKind.DELEGATED_PREFIX, ())), None),
+        "routes": by_kind.get(PoolKind.ROUTED, []),
+    }
 
 
 def created_out(shown: SubscriberOut, password: str | None) -> CreatedSubscriberOut:
@@ -276,6 +321,12 @@ def _speeds(row: Subscriber, login: Login | None) -> SubscriberSpeeds:
     return SubscriberSpeeds.model_construct(
         download_mbps=down / BITS_PER_MEGABIT, upload_mbps=up / BITS_PER_MEGABIT
     )
+
+
+def _last_reject(attempt: LoginAttempt | None) -> LastReject | None:
+    if attempt is None or attempt.rejected_at is None:
+        return None
+    return LastReject(reason=attempt.reject_reason or "", at=attempt.rejected_at)
 
 
 def _last_login(attempt: LoginAttempt | None) -> LastLogin | None:

@@ -1,0 +1,1 @@
+"""The engine that carries what carriers answer into NetBox."""

@@ -1,0 +1,212 @@
+"""NetBox's own test cases for REST and GraphQL, inherited for every model."""
+
+from decimal import Decimal
+
+from circuits.models import Provider
+from utilities.testing import APIViewTestCases
+
+from netbox_circuit_manager.models import (
+    CarrierCharge,
+    CarrierCircuit,
+    CircuitContract,
+    CircuitCost,
+    CircuitCostHistory,
+    CircuitPath,
+    CircuitTicket,
+    ProviderAPIConfig,
+    ProviderSyncRun,
+)
+from netbox_circuit_manager.tests.fixtures import GEOJSON, circuits, config
+
+
+class Inherited:
+    """Holds the base classes: pytest would run them by themselves if they stood in the module."""
+
+    class AllEndpoints(APIViewTestCases.APIViewTestCase):
+        view_namespace = "plugins-api:netbox_circuit_manager"
+        # GraphQL answers with the objects that a row points to, which the requester must be allowed to view.
+        user_permissions = (
+            "circuits.view_circuit",
+            "circuits.view_provider",
+            "netbox_circuit_manager.view_providerapiconfig",
+        )
+
+    class ReadEndpoints(
+        APIViewTestCases.GetObjectViewTestCase,
+        APIViewTestCases.ListObjectsViewTestCase,
+        APIViewTestCases.GraphQLTestCase,
+    ):
+        view_namespace = "plugins-api:netbox_circuit_manager"
+        # GraphQL answers with the objects that a row points to, which the requester must be allowed to view.
+        user_permissions = (
+            "circuits.view_circuit",
+            "circuits.view_provider",
+            "netbox_circuit_manager.view_providerapiconfig",
+        )
+
+
+class CircuitCostTest(Inherited.AllEndpoints):
+    model = CircuitCost
+    brief_fields = ["circuit", "currency", "display", "id", "mrc", "url"]
+    bulk_update_data = {"mrc": Decimal("99.50"), "currency": "EUR"}
+
+    @classmethod
+    def setUpTestData(cls):
+        made = circuits(6)
+        for number, circuit in enumerate(made[:3], start=1):
+            CircuitCost.objects.create(
+                circuit=circuit, mrc=100 * number, nrc=50, currency="USD", billing_account=f"BAN-{number}"
+            )
+        cls.create_data = [
+            {"circuit": made[3].pk, "mrc": Decimal("150.00"), "nrc": Decimal("500.00"), "currency": "USD"},
+            {"circuit": made[4].pk, "mrc": Decimal("15.00"), "currency": "EUR"},
+            {"circuit": made[5].pk, "nrc": Decimal("5.00")},
+        ]
+
+
+class CircuitContractTest(Inherited.AllEndpoints):
+    model = CircuitContract
+    brief_fields = ["circuit", "contract_number", "display", "end_date", "id", "url"]
+    bulk_update_data = {"renewal_notice_days": 90, "notes": "changed"}
+
+    @classmethod
+    def setUpTestData(cls):
+        made = circuits(3)
+        for number, circuit in enumerate(made, start=1):
+            CircuitContract.objects.create(
+                circuit=circuit,
+                contract_number=f"K-{number}",
+                start_date="2026-01-01",
+                end_date=f"2026-0{number + 3}-01",
+                term_months=number,
+                early_termination_fee=number,
+            )
+        cls.create_data = [
+            {"circuit": circuit.pk, "contract_number": f"K-1{circuit.pk}", "term_months": 12}
+            for circuit in made
+        ]
+
+
+class CircuitTicketTest(Inherited.AllEndpoints):
+    model = CircuitTicket
+    brief_fields = ["circuit", "display", "id", "status", "subject", "ticket_number", "url"]
+    bulk_update_data = {"priority": "low"}
+
+    @classmethod
+    def setUpTestData(cls):
+        made = circuits(3)
+        for number, circuit in enumerate(made, start=1):
+            CircuitTicket.objects.create(
+                circuit=circuit, ticket_number=f"T-{number}", subject=f"Down {number}"
+            )
+        cls.create_data = [
+            {
+                "circuit": circuit.pk,
+                "ticket_number": f"T-1{circuit.pk}",
+                "subject": "Slow",
+                "priority": "high",
+            }
+            for circuit in made
+        ]
+
+
+class CircuitPathTest(Inherited.AllEndpoints):
+    model = CircuitPath
+    brief_fields = ["circuit", "display", "id", "path_distance_km", "url"]
+    bulk_update_data = {"map_zoom": 5, "path_notes": "changed"}
+
+    @classmethod
+    def setUpTestData(cls):
+        made = circuits(6)
+        for number, circuit in enumerate(made[:3], start=1):
+            CircuitPath.objects.create(circuit=circuit, path_distance_km=number, path_notes=f"Way {number}")
+        cls.create_data = [{"circuit": circuit.pk, "geojson_data": GEOJSON} for circuit in made[3:]]
+        # What is sent is checked and brought into one shape.
+        cls.validation_excluded_fields = ["geojson_data"]
+
+
+class ProviderAPIConfigTest(Inherited.AllEndpoints):
+    user_permissions = ("circuits.view_provider",)
+    model = ProviderAPIConfig
+    brief_fields = ["display", "id", "provider", "provider_type", "url"]
+    bulk_update_data = {"sync_interval_hours": 6}
+    validation_excluded_fields = ["api_key", "api_secret"]
+
+    @classmethod
+    def setUpTestData(cls):
+        providers = [Provider.objects.create(name=f"Provider {n}", slug=f"provider-{n}") for n in (1, 2, 3)]
+        for number, provider in enumerate(providers):
+            config(
+                provider=provider, api_endpoint=f"https://api{number}.carrier.example", sync_status="success"
+            )
+        cls.create_data = [
+            {
+                "provider": provider.pk,
+                "provider_type": "sonata",
+                "api_endpoint": "https://api.carrier.example",
+                "api_key": "k",
+                "api_secret": "s",
+            }
+            for provider in providers
+        ]
+
+
+class CarrierChargeTest(Inherited.AllEndpoints):
+    model = CarrierCharge
+    brief_fields = ["billed", "bill_number", "circuit", "currency", "display", "id", "line_reference", "url"]
+    brief_fields.sort()
+    bulk_update_data = {"dispute_status": "open"}
+
+    @classmethod
+    def setUpTestData(cls):
+        made = circuits(3)
+        for number, circuit in enumerate(made, start=1):
+            CarrierCharge.objects.create(
+                circuit=circuit,
+                bill_number=f"B-{number}",
+                line_reference=f"L-{number}",
+                billed=number,
+                expected=1,
+            )
+        cls.create_data = [
+            {"circuit": circuit.pk, "bill_number": "B-9", "line_reference": "1", "billed": Decimal("10.00")}
+            for circuit in made
+        ]
+
+
+class ProviderSyncRunTest(Inherited.ReadEndpoints):
+    model = ProviderSyncRun
+    brief_fields = ["display", "id", "started_at", "status", "url"]
+    graphql_base_name = "provider_sync_run"
+
+    @classmethod
+    def setUpTestData(cls):
+        made = config()
+        for status in ("success", "failed", "held"):
+            ProviderSyncRun.objects.create(config=made, status=status)
+
+
+class CircuitCostHistoryTest(Inherited.ReadEndpoints):
+    model = CircuitCostHistory
+    brief_fields = ["currency", "display", "effective_on", "id", "mrc", "url"]
+    graphql_base_name = "circuit_cost_history"
+
+    @classmethod
+    def setUpTestData(cls):
+        for number, circuit in enumerate(circuits(3), start=1):
+            CircuitCostHistory.objects.create(
+                circuit=circuit, effective_on=f"2026-01-0{number}", mrc=number, nrc=number, currency="USD"
+            )
+
+
+class CarrierCircuitTest(Inherited.ReadEndpoints):
+    model = CarrierCircuit
+    brief_fields = ["carrier_id", "display", "id", "url"]
+
+    @classmethod
+    def setUpTestData(cls):
+        made = config()
+        for number, circuit in enumerate(circuits(3), start=1):
+            CarrierCircuit.objects.create(
+                config=made, circuit=circuit, carrier_id=f"X-{number}", account=f"A-{number}"
+            )

@@ -1,0 +1,1 @@
+"""All that hangs on a customer at once: merge of duplicates, export and erasure of personal data."""

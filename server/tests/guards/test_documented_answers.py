@@ -1,0 +1,135 @@
+"""schemathesis over the OpenAPI document: whatever is sent, the answer is a documented one and never a server error."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from demarc.bootstrap import build_app
+from demarc.kernel.crypto import MasterKey
+from demarc.kernel.db import Database
+from demarc.kernel.settings import Settings
+
+from ..conftest import Cluster, Scratch  # noqa: TID252 - the suite's own
+from .surface import Operation, Surface
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = int(os.environ.get("DEMARC_TEST_EXAMPLES", "6"))
+"""Requests of each kind for each operation: fitting ones, and ones that break the schema."""
+
+DOCUMENT = build_app(Settings(), None, MasterKey(b"0" * 32)).openapi()
+OPERATIONS = Surface(DOCUMENT).operations
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+
+
+class Served(threading.Thread):
+    """An application on a port, with a loop of its own: schemathesis speaks HTTP."""
+
+    def __init__(self, dsn: str, settings: Settings, master_key: MasterKey) -> None:
+        super().__init__(daemon=True)
+        self._dsn, self._settings, self._master_key = dsn, settings, master_key
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.server: uvicorn.Server | None = None
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        database = await Database.connect(self._dsn)
+        app = build_app(self._settings, database, self._master_key)
+        self.server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        try:
+            await self.server.serve(sockets=[self._socket])
+        finally:
+            await database.close()
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self.server.should_exit = True
+        self.join(10)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where requests go, who sends them, and ids of rows that are there, by the name of the field or parameter."""
+
+    url: str
+    session: requests.Session
+    headers: dict[str, str]
+    ids: dict[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def asked(copied, town, town_settings, master_key) -> Iterator[Asked]:
+    served = Served(copied.dsn(), town_settings, master_key)
+    served.start()
+    session = requests.Session()
+    session.trust_env = False
+    try:
+        login = {"username": "admin@alpha.example.com", "password": "right horse"}
+        answer = session.post(f"{served.url}/api/auth/token", json=login, timeout=30)
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}", "X-Tenant-ID": "alpha"}
+        ids = {f"{kind}_id": [row["id"] for row in rows] for kind, rows in town.items()}
+        ids |= {"subscription_id": ["sub_0", "sub_1", "sub_9"], "address": ["10.100.0.1"], "record_id": ids["usage_id"]}
+        yield Asked(served.url, session, headers, ids)
+    finally:
+        session.close()
+        served.stop()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+def test_every_answer_is_documented(asked, operation):
+    of_schema = SCHEMA[operation.path][operation.method]
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def ask(data: st.DataObject) -> None:
+        mode = data.draw(st.sampled_from([GenerationMode.POSITIVE, GenerationMode.NEGATIVE]))
+        case = data.draw(of_schema.as_strategy(generation_mode=mode))
+        if data.draw(st.booleans()):
+            _aim(case, asked.ids, data)
+        answer = case.call(base_url=asked.url, session=asked.session, headers=asked.headers)
+        case.validate_response(answer, checks=CHECKS)
+
+    ask()
+
+
+def _aim(case: Any, ids: dict[str, list[str]], data: st.DataObject) -> None:
+    """Put ids of real rows where the document says that ids go."""
+    places = [case.path_parameters, case.query, case.body]
+    for place in (one for one in places if isinstance(one, dict)):
+        for name in place.keys() & ids.keys():
+            place[name] = data.draw(st.sampled_from(ids[name]))
