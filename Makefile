@@ -27,8 +27,8 @@ setup: packages user ## install what is missing: uv, Python packages, FreeRADIUS
 run: setup ## run the platform with its sandbox in the foreground; Ctrl-C stops it
 	@exec $(BIN)/demarc up --sandbox
 
-test: packages user radius fno javascript ## run every test
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+test: packages user radius fno javascript netbox-env ## run every test; those of the NetBox plugin beside the others
+	@$(if $(ARGS),,$(NETBOX)/dev/beside.sh) $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint types contracts test ## what the CI runs: lint, types, import contracts, tests
 
@@ -58,7 +58,7 @@ bench: packages user radius ## us and the other side in one run; prints ratios (
 	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove the virtual environment and every cache; data stays
-	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/build
+	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/build $(NETBOX)/.netbox
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 reset: ## delete the data directory with its database: a fresh sandbox at the next run

@@ -13,6 +13,7 @@ import asyncio
 import random
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from urllib.parse import quote
 
 import asyncpg
 
+sys.path.insert(0, str(Path(__file__).parent / "radius"))
+from rig import sell
+
 from demarc.adapters.postgres.cluster import PrivateCluster
 from demarc.modules.usage.metering import raise_usage
 from demarc.workflows.metering import Ingester
@@ -28,21 +32,6 @@ from demarc.workflows.metering import Ingester
 BASELINE = Path(__file__).parents[1] / "server" / "migrations" / "baseline"
 SUBSCRIBERS_PER_NAS = 500
 STARTED_AT = int(time.time()) - 40_000
-
-SOLD = """
-INSERT INTO plan (tenant_id, id, ref, name, service_type, download_bps, upload_bps, currency)
-VALUES (1, 1, 'fibre', 'Fibre', 'fiber_internet', 200000000, 100000000, 'EUR');
-INSERT INTO plan_usage_price (tenant_id, plan_id, usage_type, unit, unit_price, effective_on)
-VALUES (1, 1, 'bandwidth_gb', 'GB', 0.05, '2020-01-01');
-INSERT INTO customer (tenant_id, id, name, created_at, updated_at)
-SELECT 1, n, 'Customer ' || n, now(), now() FROM generate_series(0, {last}) n;
-INSERT INTO subscription (tenant_id, id, ref, customer_id, plan_id, currency, monthly_minor, started_at)
-SELECT 1, n, 'sub_' || n, n, 1, 'EUR', 2999, now() FROM generate_series(0, {last}) n;
-INSERT INTO service (tenant_id, id, identifier, customer_id, subscription_id, plan_id, service_type, name, status,
-                     provisioning_status, download_bps, upload_bps, created_at, updated_at)
-SELECT 1, n, 'SVC-' || n, n, n, 1, 'fiber_internet', 'Line ' || n, 'active', 'completed', 200000000, 100000000,
-       now(), now() FROM generate_series(0, {last}) n;
-"""
 
 
 class Line:
@@ -72,9 +61,7 @@ class Line:
 async def prepare(owner: asyncpg.Connection, subscribers: int) -> None:
     for file in ("before.sql", "tables.sql", "after.sql"):
         await owner.execute((BASELINE / file).read_text())
-    await owner.execute(
-        "INSERT INTO tenant (id, slug, name, currency, time_zone) VALUES (1, 'bench', 'Bench', 'EUR', 'Europe/Berlin')"
-    )
+    await sell(owner, subscribers)
     await owner.execute(
         "INSERT INTO aaa_nas (tenant_id, nas_id, source_ip, secret, shortname, message_authenticator) "
         "SELECT 1, n, ('127.1.' || n / 250 || '.' || n % 250 + 1)::inet, 'x', 'nas' || n, 'auto' "
@@ -86,7 +73,6 @@ async def prepare(owner: asyncpg.Connection, subscribers: int) -> None:
         "SELECT 1, n, n, 'user' || n || '@bench.isp', 'accept', '' FROM generate_series(0, $1) n",
         subscribers - 1,
     )
-    await owner.execute(SOLD.format(last=subscribers - 1))
     await owner.execute("VACUUM ANALYZE")
 
 

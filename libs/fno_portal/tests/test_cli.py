@@ -14,6 +14,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from fno_portal import SqliteStore, UnmatchedMessage
 from fno_portal.cli import app
 from fno_portal.testing.operator import PREMISES
 
@@ -143,6 +144,17 @@ def test_a_bad_line_of_a_csv_is_named(fno, sims, tmp_path, rows, says):
     assert done.returncode == 1
     assert says in done.stderr
     assert sims["vumatel", "document"].operator.requests == 0
+
+
+async def test_unmatched_mails_are_taken_off_by_a_person(fno, tmp_path):
+    (tmp_path / "home").mkdir()
+    store = SqliteStore(tmp_path / "home" / "orders.db")
+    for key in ("k1", "k2"):
+        await store.add_unmatched(UnmatchedMessage(key=key, fno="vumatel", reason="unreadable"))
+    store.close()
+    left = json.loads(fno("mail", "--done", "k1", "--json").stdout)["unmatched"]
+    assert [one["key"] for one in left] == ["k2"]
+    assert "no unmatched mail has the key k1" in fno("mail", "--done", "k1").stderr
 
 
 def test_a_broken_store_is_told_in_words(fno, tmp_path):

@@ -89,12 +89,42 @@ async def test_session_expired_while_ordering_makes_one_order(sim, browser, orde
         assert not sim.operator.orders
 
 
-async def test_changed_layout_is_told_with_evidence(sim, make, tmp_path):
+async def test_order_taken_by_a_portal_that_never_answers_is_one_order(sim, browser, order):
+    """The caller leaves once the portal has the order; the look-up finds it, and nothing is sent again."""
+    config = {
+        "portal_url": sim.url,
+        "username": USERNAME,
+        "password": PASSWORD,
+        "totp_seed": TOTP_SEED,
+        "wait_s": 60,
+    }
+    sim.operator.idempotent = False
+    sim.operator.faults.take_then_hang = True
+    async with FNOMasterPortal(
+        {"octotel": {**config, "deadline_s": 100, "order_deadline_s": 100}},
+        workshop=Workshop(browser=browser),
+    ) as portal:
+        asked = asyncio.create_task(portal.create_order("octotel", order))
+        while not sim.operator.orders:
+            assert not asked.done(), await asked
+            await asyncio.sleep(0.02)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert (await portal.get_order("ORD-1")).outcome is Outcome.UNKNOWN
+        sim.operator.faults.take_then_hang = False
+        settled = await portal.settle_order("ORD-1")
+    assert settled.outcome is Outcome.KNOWN
+    assert list(sim.operator.orders) == [settled.fno_reference]
+
+
+async def test_changed_layout_is_told_with_evidence(sim, make, tmp_path, monkeypatch):
+    await _logged_in(make)
     client = make()
-    await client.check_coverage(PLACE)
+    monkeypatch.setattr(sim.operator, "name", "octotel, for 8001015009087")
     sim.operator.faults.layout_changed = True
     with pytest.raises(FNOLayoutError, match="selectors v1") as caught:
-        await client.check_coverage("house of 8001015009087")
+        await client.check_coverage(PLACE)
     await client.aclose()
     folder = tmp_path / "evidence"
     (entry,) = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
@@ -103,6 +133,14 @@ async def test_changed_layout_is_told_with_evidence(sim, make, tmp_path):
     assert list(folder.glob("*.html"))
     for file in folder.iterdir():
         assert b"8001015009087" not in file.read_bytes()
+    assert "[id number]" in next(folder.glob("*.html")).read_text()
+
+
+async def _logged_in(make):
+    """Leave a session, so that the quick client that follows waits for one page alone."""
+    first = make(wait_s=30)
+    await first.check_coverage(PLACE)
+    await first.aclose()
 
 
 async def test_next_version_of_selectors_mends_it(sim, browser, tmp_path, order):
@@ -145,8 +183,8 @@ def _renamed(value):
 
 
 async def test_portal_that_does_not_answer_is_no_changed_layout(sim, make, monkeypatch):
+    await _logged_in(make)
     client = make()
-    await client.check_coverage(PLACE)
     fill = client.portal.expect
 
     async def then_hang(page, wanted, action):
@@ -208,6 +246,13 @@ async def test_evidence_does_not_grow_for_ever(tmp_path):
     await _keep(room, 5)
     assert len(list(folder.glob("octotel-*"))) == 2
     assert len((folder / "index.jsonl").read_text().splitlines()) == 1
+
+
+async def test_evidence_that_cannot_be_kept_hides_no_error(tmp_path, caplog):
+    room = EvidenceRoom(tmp_path / "evidence")
+    (tmp_path / "evidence").rmdir()
+    assert await _keep(room, 1) is None
+    assert "no evidence of step 1 at octotel" in caplog.text
 
 
 def test_evidence_needs_a_time_to_be_kept():

@@ -42,7 +42,7 @@ def _myfibre(operator: SimulatedOperator) -> list[Route]:
             found = operator.find_order(request.query_params["ref"])
             return JSONResponse([shown(found)] if found else [])
         data = await request.json()
-        if operator.package(data["plan"]) is None:
+        if data["plan"] and operator.package(data["plan"]) is None:
             return styles._refused("package_not_on_offer", "no such plan")
         answer = JSONResponse(shown(operator.take_order(data["ref"])))
         return await styles._after_order(operator, request, answer)

@@ -81,6 +81,16 @@ def _currency() -> models.CharField:
     )
 
 
+class PluginModel(NetBoxModel):
+    """What the plugin's main models have in common."""
+
+    # NetBox would link to a page of its own documentation, which has none of these models.
+    docs_url = None
+
+    class Meta:
+        abstract = True
+
+
 class CurrencyMixin(models.Model):
     """Currencies are upper case, whoever types them."""
 
@@ -93,7 +103,7 @@ class CurrencyMixin(models.Model):
         super().clean_fields(exclude=exclude)
 
 
-class CircuitCost(CurrencyMixin, NetBoxModel):
+class CircuitCost(CurrencyMixin, PluginModel):
     """What a circuit costs: once (NRC) and every month (MRC)."""
 
     circuit = models.OneToOneField("circuits.Circuit", on_delete=models.CASCADE, related_name="costs")
@@ -140,7 +150,7 @@ class CircuitCost(CurrencyMixin, NetBoxModel):
         return self.circuit
 
 
-class CircuitContract(CurrencyMixin, NetBoxModel):
+class CircuitContract(CurrencyMixin, PluginModel):
     """The agreement under which a circuit runs; its renewal and notice dates follow from its terms."""
 
     circuit = models.ForeignKey("circuits.Circuit", on_delete=models.CASCADE, related_name="contracts")
@@ -267,7 +277,7 @@ class CircuitContract(CurrencyMixin, NetBoxModel):
         _check_size(self.contract_file, "contract_file")
 
 
-class CircuitTicket(NetBoxModel):
+class CircuitTicket(PluginModel):
     """A fault or request that is open with the carrier."""
 
     circuit = models.ForeignKey("circuits.Circuit", on_delete=models.CASCADE, related_name="tickets")
@@ -348,7 +358,7 @@ class CircuitTicket(NetBoxModel):
             self.closed_date = max(timezone.now(), self.opened_date or timezone.now())
 
 
-class CircuitPath(NetBoxModel):
+class CircuitPath(PluginModel):
     """The way a circuit takes on the ground."""
 
     circuit = models.OneToOneField("circuits.Circuit", on_delete=models.CASCADE, related_name="path")
@@ -443,7 +453,7 @@ def provider_type_choices() -> Iterator[tuple[str, str]]:
             yield name, str(getattr(provider, "label", "") or name.replace("_", " ").title())
 
 
-class ProviderAPIConfig(JobsMixin, NetBoxModel):
+class ProviderAPIConfig(JobsMixin, PluginModel):
     """How a carrier's API is reached, and how often its circuits are synced."""
 
     provider = models.ForeignKey(
@@ -676,7 +686,7 @@ class CircuitCostHistory(BaseModel):
         return {row.circuit_id: _amounts(row) for row in rows}
 
 
-class CarrierCharge(CurrencyMixin, NetBoxModel):
+class CarrierCharge(CurrencyMixin, PluginModel):
     """A line of a carrier's bill, against what the circuit's costs made us expect."""
 
     circuit = models.ForeignKey("circuits.Circuit", on_delete=models.CASCADE, related_name="charges")
@@ -730,7 +740,11 @@ class CarrierCharge(CurrencyMixin, NetBoxModel):
         )
 
     def __str__(self) -> str:
-        return f"{self.bill_number} / {self.line_reference}" if visible_to_requester(self) else str(_("A charge"))
+        return (
+            f"{self.bill_number} / {self.line_reference}"
+            if visible_to_requester(self)
+            else str(_("A charge"))
+        )
 
     @property
     def parent_object(self) -> models.Model:

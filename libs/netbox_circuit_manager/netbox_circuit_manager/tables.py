@@ -3,6 +3,7 @@
 from typing import Any
 
 import django_tables2 as tables
+from django.apps import apps
 from django.utils.translation import gettext_lazy as _
 from netbox.tables import BaseTable, NetBoxTable, columns
 
@@ -231,6 +232,12 @@ class SyncChangeTable(BaseTable):
     circuit = tables.Column(linkify=True, verbose_name=_("Circuit"))
     before = tables.Column(verbose_name=_("From"), default="—")
     after = tables.Column(verbose_name=_("To"), default="—")
+
+    def render_model(self, value: str) -> str:
+        try:
+            return apps.get_model("netbox_circuit_manager", value)._meta.verbose_name
+        except LookupError:
+            return value
 
     class Meta(BaseTable.Meta):
         model = SyncChange

@@ -441,10 +441,7 @@ class ProviderAPIConfigTestView(_ConfigActionView):
         result = run_connection_test(config)
         if result["success"]:
             messages.success(
-                request,
-                _("Connection successful ({time:.2f} s): {message}").format(
-                    time=result["response_time"], message=result["message"]
-                ),
+                request, _("Connection successful ({time:.2f} s)").format(time=result["response_time"])
             )
         else:
             messages.error(request, _("Connection failed: {message}").format(message=result["message"]))

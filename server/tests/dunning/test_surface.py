@@ -317,3 +317,25 @@ async def test_another_tenant_and_other_roles(admin, callers, world, ids):
     reader = await callers("alpha", "read_only")
     assert (await reader.get(CAMPAIGNS)).status_code == 200
     assert (await reader.post(CAMPAIGNS, SHORT)).status_code == 403
+
+
+async def test_a_template_that_was_taken_away_fails_the_step_and_says_which(admin, world):
+    unknown = await admin.post(CAMPAIGNS, SHORT | {"actions": [{"type": "email", "template": "our_own"}]})
+    assert (unknown.status_code, unknown.json()["error"]["details"][0]["field"]) == (
+        422,
+        "actions.0.template",
+    )
+    own = {"channel": "email", "name": "our_own", "subject": "Hello", "body": "{{ amount_due }}"}
+    template = (await admin.post("/api/notification-templates", own)).json()
+    campaign = await made(
+        admin, SHORT, actions=[{"type": "email", "template": "our_own"}], max_retries=0, trigger_after_days=0
+    )
+    debtor = await world.debtor()
+    assert (await admin.delete(f"/api/notification-templates/{template['id']}")).status_code == 204
+    await world.sweep()
+    [execution] = (await admin.get(EXECUTIONS, campaign_id=campaign["id"])).json()["executions"]
+    assert (execution["status"], execution["customer_id"]) == ("failed", str(debtor.customer.uid))
+    [line] = (await admin.get(f"{EXECUTIONS}/{execution['id']}/actions")).json()["actions"]
+    assert line["outcome"] == "failed"
+    assert "'our_own'" in line["detail"]
+    assert (await admin.delete(f"{CAMPAIGNS}/{campaign['id']}")).status_code == 204

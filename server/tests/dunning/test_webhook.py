@@ -206,24 +206,20 @@ async def test_a_call_is_signed_by_the_tenants_secret_and_by_two_after_a_rotatio
         assert first not in str(lines)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "192.168.1.1", "0x7f.1"]
-)
-async def test_a_campaign_cannot_be_made_that_leads_inside(admin, world, host):
-    body = {
-        "name": "Hooks",
-        "trigger_after_days": 1,
-        "actions": [{"type": "custom"}, {"type": "webhook", "url": f"http://{host}/hook"}],
-    }
+async def test_a_campaign_cannot_be_made_that_leads_inside(admin, world):
     path = "/api/billing/dunning/campaigns"
-    refused = await admin.post(path, body)
-    assert refused.status_code == 422, refused.text
-    assert refused.json()["error"]["code"] == "WEBHOOK_ADDRESS_REFUSED"
-    assert refused.json()["error"]["details"][0]["field"] == "actions.1.url"
-    made = (await admin.post(path, body | {"actions": [{"type": "custom"}]})).json()
-    assert (await admin.patch(f"{path}/{made['id']}", {"actions": body["actions"]})).status_code == 422
+    custom = {"type": "custom"}
+    body = {"name": "Hooks", "trigger_after_days": 1, "actions": [custom]}
+    made = (await admin.post(path, body)).json()
+    for host in ("127.0.0.1", "localhost", "[::1]", "169.254.169.254", "192.168.1.1", "0x7f.1"):
+        inside = {"actions": [custom, {"type": "webhook", "url": f"http://{host}/hook"}]}
+        refused = await admin.post(path, body | inside)
+        assert refused.status_code == 422, refused.text
+        assert refused.json()["error"]["code"] == "WEBHOOK_ADDRESS_REFUSED"
+        assert refused.json()["error"]["details"][0]["field"] == "actions.1.url"
+        assert (await admin.patch(f"{path}/{made['id']}", inside)).status_code == 422
     await world.set(webhook_private_addresses=True)
-    assert (await admin.post(path, body)).status_code == 201
+    assert (await admin.post(path, body | inside)).status_code == 201
 
 
 async def test_a_public_address_is_taken(admin):

@@ -45,6 +45,25 @@ def by_moment(name: str, matches: Callable[[Row, Any], bool]) -> Rule:
 
 
 RULES: dict[tuple[str, str], Rule] = {
+    ("/api/users", "search"): by_text("name", "email"),
+    ("/api/service-tokens", "is_active"): by_truth(lambda row: row["revoked_at"] is None),
+    ("/api/customers/{customer_id}/notes", "search"): by_text("body"),
+    ("/api/billing/invoices", "issued_from"): by_moment(
+        "issue_date", lambda row, value: row["issue_date"] >= value
+    ),
+    ("/api/billing/invoices", "issued_to"): by_moment("issue_date", lambda row, value: row["issue_date"] <= value),
+    ("/api/notifications", "created_since"): by_moment(
+        "created_at", lambda row, value: row["created_at"] >= value
+    ),
+    ("/api/notifications", "created_until"): by_moment(
+        "created_at", lambda row, value: row["created_at"] < value
+    ),
+    ("/api/billing/accounts/{customer_id}/statement", "start"): by_moment(
+        "posted_at", lambda row, value: row["posted_at"] >= value
+    ),
+    ("/api/billing/accounts/{customer_id}/statement", "end"): by_moment(
+        "posted_at", lambda row, value: row["posted_at"] < value
+    ),
     ("/api/customers", "tag"): Rule(
         lambda rows: sorted({tag for row in rows for tag in row["tags"]}),
         lambda row, value: value in row["tags"],
@@ -56,6 +75,19 @@ RULES: dict[tuple[str, str], Rule] = {
     ("/api/subscribers", "search"): by_text("username"),
     ("/api/billing/invoices", "overdue"): by_truth(lambda row: row["status"] == "overdue"),
     ("/api/services/lifecycle/{service_id}/locks", "is_open"): by_truth(lambda row: row["lifted_at"] is None),
+    ("/api/services/lifecycle", "created_since"): by_moment(
+        "created_at", lambda row, value: row["created_at"] >= value
+    ),
+    ("/api/services/lifecycle", "created_until"): by_moment(
+        "created_at", lambda row, value: row["created_at"] < value
+    ),
+    ("/api/services/lifecycle/{service_id}/events", "since"): by_moment(
+        "changed_at", lambda row, value: row["changed_at"] >= value
+    ),
+    ("/api/services/lifecycle/{service_id}/events", "until"): by_moment(
+        "changed_at", lambda row, value: row["changed_at"] < value
+    ),
+    ("/api/address-assignments", "is_open"): by_truth(lambda row: row["released_at"] is None),
     # A session is in [from, to) when some part of it is.
     ("/api/sessions", "from"): by_moment("updated_at", lambda row, value: row["updated_at"] >= value),
     ("/api/sessions", "to"): by_moment("started_at", lambda row, value: row["started_at"] < value),
@@ -77,6 +109,7 @@ RULES: dict[tuple[str, str], Rule] = {
 }
 
 ELSEWHERE: dict[tuple[str, str], str] = {
+    ("/api/billing/accounts/{customer_id}/statement", "currency"): "chooses the account, not rows; tests/billing/test_returns.py",
     ("/api/billing/ledger", "customer_id"): "its rows name an account; tests/billing/test_money.py",
     ("/api/addresses/{address}/history", "at"): "answers two lists; tests/access/test_sessions.py, test_the_sessions_of_an_address",
 }
@@ -84,6 +117,7 @@ ELSEWHERE: dict[tuple[str, str], str] = {
 
 NO_WINDOW: dict[str, str] = {
     "/api/services/lifecycle/{service_id}/steps": "a handful of steps, always all of them",
+    "/api/subscriptions/{subscription_id}/terms": "one for each change of plan, always all of them",
 }
 """Lists without skip and limit, and why."""
 

@@ -83,11 +83,15 @@ class Town:
             self.offer,
             self.move_in,
             self.connect,
+            self.rearrange,
             self.use,
             self.bill,
             self.pay,
             self.remind,
             self.order_about,
+            self.employ,
+            self.go_back,
+            self.reword,
             self.go_wrong,
         ):
             await step()
@@ -218,6 +222,29 @@ class Town:
             if name == "earlier":
                 assert (await self.admin.delete(f"/api/subscribers/{made['id']}")).is_success
 
+    async def rearrange(self) -> None:
+        """Ranges kept out of a pool, prefixes given and taken back, plans changed, many services at once."""
+        homes = self.made["pool"][0]["id"]
+        for first, last in (("10.100.0.12", "10.100.0.13"), ("10.100.0.14", None)):
+            await self.post(f"/api/pools/{homes}/exclusions", first=first, last=last, note="printers")
+        prefixes = await self.post(
+            "/api/pools", name="prefixes", kind="delegated_prefix", network="2001:db8:8000::/40"
+        )
+        for subscriber in self.made["subscriber"][:2]:
+            given = await self.post(
+                "/api/address-assignments", subscriber_id=subscriber["id"], pool_id=prefixes["id"]
+            )
+        assert (await self.admin.delete(f"/api/address-assignments/{given['id']}")).is_success
+        lifecycle = "/api/services/lifecycle"
+        services = [service["id"] for service in self.made["service"]]
+        await self.post(f"{lifecycle}/{services[1]}/change-plan", plan_id="plan_0")
+        await self.post(f"{lifecycle}/{services[1]}/change-plan", plan_id="plan_1", effective="period_end")
+        nobody = [str(uuid.uuid4()) for _ in range(51)]
+        bulk = f"{lifecycle}/bulk"
+        await self.post(bulk, operation="modify", service_ids=services[:3], changes={"notes": "many"})
+        await self.post(bulk, operation="resume", service_ids=[*services[2:4], *nobody[:1]], on_error="skip")
+        await self.post(bulk, operation="terminate", service_ids=nobody)  # a job, and it fails
+
     async def use(self) -> None:
         for number in range(12):
             await self.keep(
@@ -301,6 +328,47 @@ class Town:
             await self.post("/api/sandbox/clock/advance", hours=1)
             await self.desk.clear()
 
+    async def employ(self) -> None:
+        """Staff that came and went, programs, a reseller with a customer, and what was noted."""
+        for number, role in enumerate(("support", "billing")):
+            user = await self.post(
+                "/api/users", email=f"new.{number}@alpha.example.com", name=f"New {number}", role=role
+            )
+            token = await self.post("/api/service-tokens", name=f"Program {number}", scopes=["billing.read"])
+        await self.patch(f"/api/users/{user['id']}", status="disabled")
+        await self.post(f"/api/service-tokens/{token['id']}/revoke")
+        resellers = (await self.admin.get("/api/users", role="reseller")).json()["users"]
+        path = f"/api/customers/{self.made['customer'][3]['id']}"
+        await self.patch(path, reseller_id=resellers[0]["id"])
+        for body in ("Likes paper", "Called twice"):
+            await self.post(f"{path}/notes", body=body)
+        await self.execute("UPDATE customer_note SET author = 'somebody else' WHERE body = 'Likes paper'")
+
+    async def go_back(self) -> None:
+        """Credit notes of two customers, a payment that the bank took back, an invoice of an earlier day."""
+        for invoice in (self.made["invoice"][0], self.made["invoice"][1]):
+            await self.post(f"/api/billing/invoices/{invoice['id']}/credit-notes", reason="outage", amount=10)
+        customer = self.made["customer"][4]["id"]
+        paid = await self.post("/api/billing/payments", customer_id=customer, amount=5, method="debit")
+        await self.post(f"/api/billing/payments/{paid['id']}/reverse", reason="returned")
+        earlier = self.made["invoice"][0]["number"]
+        await self.execute("UPDATE invoice SET issued_on = issued_on - 3 WHERE number = $1", earlier)
+
+    async def reword(self) -> None:
+        for channel, name, language in (
+            ("email", "payment_reminder_1", "de"),
+            ("email", "payment_reminder_1", "fr"),
+            ("sms", "payment_alert", "de"),
+        ):
+            await self.post(
+                "/api/notification-templates",
+                channel=channel,
+                name=name,
+                language=language,
+                subject="Invoice" if channel == "email" else "",
+                body="Please pay {{ amount_due }}",
+            )
+
     async def order_about(self) -> None:
         faster = {"download_mbps": 300, "upload_mbps": 60}
         await self.patch(f"/api/subscribers/{self.made['subscriber'][2]['id']}", bandwidth_profile=faster)
@@ -330,17 +398,63 @@ class Town:
         )
 
 
+    async def subscribe(self) -> str:
+        """A new customer agrees to pay for a plan; the reference."""
+        customer = await self.post("/api/customers", name="Somebody", email="somebody@example.com")
+        ref = f"sub_{uuid.uuid4().hex[:12]}"
+        await self.post("/api/subscriptions", subscription_id=ref, customer_id=customer["id"], plan_id="plan_0")
+        return ref
+
+    async def sell(self) -> Any:
+        """An active service of a new customer."""
+        customer = await self.post("/api/customers", name="Somebody", email="somebody@example.com")
+        return await self.post(
+            "/api/services/lifecycle/provision",
+            customer_id=customer["id"],
+            service_type="fiber_internet",
+            service_name="Line",
+            plan_id="plan_0",
+            auto_activate=True,
+        )
+
+    async def owe(self, subscription: str | None = None, due: str = "2025-10-15") -> Any:
+        """An invoice over 10.00 before tax, of a new customer unless a subscription is given."""
+        ref = subscription or await self.subscribe()
+        return await self.post("/api/billing/invoices", subscription_id=ref, amount=1000, due_date=due)
+
+    def payment_of(self, invoice: Any, spare: int = 0) -> dict[str, Any]:
+        """A payment of what is due, and something over."""
+        return {
+            "invoice_id": invoice["id"],
+            "amount": invoice["amount_due"] + spare,
+            "method": "card",
+            "reference": uuid.uuid4().hex,
+        }
+
+    async def pay(self, invoice: Any, spare: int = 0) -> Any:
+        return await self.post("/api/billing/payments", **self.payment_of(invoice, spare))
+
+
 @asynccontextmanager
 async def settled(
     admin: Caller, database: Database, master_key: MasterKey, mail: Path
 ) -> AsyncIterator[Town]:
     """A town that has settled; its mail lies where `/api/sandbox/mail` looks."""
+    async with founded(admin, database, master_key, mail) as town:
+        await town.settle()
+        yield town
+
+
+@asynccontextmanager
+async def founded(
+    admin: Caller, database: Database, master_key: MasterKey, mail: Path
+) -> AsyncIterator[Town]:
+    """A town where nobody lives yet."""
     trap = Trap(mail)
     await trap.open()
     try:
         ports = ports_to(trap.mailer) | {MasterKey: master_key, CoaSender: Nas()}
         town = Town(admin, database, Desk(database, ports), trap)
-        await town.settle()
         yield town
     finally:
         await trap.close()

@@ -10,6 +10,7 @@ import pytest
 
 from demarc.modules.identity import permissions
 from demarc.modules.identity.states import Role
+from demarc.modules.notifications.shipped import list_shipped
 
 from .surface import Operation
 
@@ -51,6 +52,10 @@ async def test_every_permission_but_the_routes_own_is_not_enough(house, monkeypa
         assert one.permission in answer.json()["error"]["message"]
 
 
+ENDS_SESSIONS = {"/api/auth/logout", "/api/auth/logout-all"}
+"""Whoever asked them has to log in again."""
+
+
 async def test_the_routes_own_permission_is_enough(own_house, monkeypatch):
     """With it alone the request comes as far as its rows and its values."""
     reader = await own_house.caller("alpha", "read_only")
@@ -59,6 +64,8 @@ async def test_the_routes_own_permission_is_enough(own_house, monkeypatch):
         answer = await reader.client.request(one.method, somewhere(one.path), json={})
         assert answer.status_code not in (401, 403), f"{one.name}: {answer.text}"
         assert answer.status_code < 500, f"{one.name}: {answer.text}"
+        if one.path in ENDS_SESSIONS:
+            reader = await own_house.callers("alpha", "read_only")
 
 
 def _grant(monkeypatch: pytest.MonkeyPatch, granted: frozenset[str]) -> None:
@@ -89,7 +96,9 @@ def _check_stranger(one: Operation, path: str, answer: Any) -> None:
     assert answer.status_code in REFUSED, f"{one.name} {path}: {answer.status_code} {answer.text}"
 
 
-NOBODYS = {"/api/addresses/{address}/history": "an address is the same number for every tenant; its history is not"}
+NOBODYS = {
+    "/api/addresses/{address}/history": "an address is the same number for every tenant; its history is not"
+}
 """Paths whose parameter is no id of a tenant's row: the answer is there and empty."""
 
 
@@ -105,8 +114,12 @@ async def test_another_tenants_lists_are_empty(house):
             assert answer.json()["total"] == OWN.get(one.path, 0), f"{one.name}: {answer.text}"
 
 
-OWN: dict[str, int] = {}
-"""Lists in which beta has rows of its own, which the tests' template makes, and how many."""
+OWN: dict[str, int] = {
+    "/api/users": len(Role),
+    "/api/roles": len(Role),
+    "/api/notification-templates/shipped": len(list_shipped()),
+}
+"""Lists in which beta has rows of its own, which the tests' template makes, or everybody's; and how many."""
 
 
 async def test_no_body_reaches_another_tenants_rows(own_house, town):
@@ -128,7 +141,9 @@ async def test_no_body_reaches_another_tenants_rows(own_house, town):
         if one.permission is not None and one.permission.endswith(".read"):
             assert answer.status_code in (200, 404), f"{one.name}: {answer.text}"
         else:
-            assert answer.status_code in (404, 422), f"{one.name} {reaching}: {answer.status_code} {answer.text}"
+            assert answer.status_code in (404, 422), (
+                f"{one.name} {reaching}: {answer.status_code} {answer.text}"
+            )
     assert named >= 5
     assert await _counts(own_house) == before
 
@@ -145,7 +160,17 @@ async def _counts(house: Any) -> dict[str, int]:
     counted = {}
     for tenant_id in (1, 2):
         async with house.database.begin(tenant_id, system("test")) as tx:
-            for table in ("customer", "service", "subscription", "subscriber", "invoice", "payment", "usage_record"):
+            for table in (
+                "customer",
+                "service",
+                "subscription",
+                "subscriber",
+                "invoice",
+                "payment",
+                "usage_record",
+            ):
                 assert table in metadata.tables
-                counted[f"{tenant_id} {table}"] = await tx.connection.fetchval(f"SELECT count(*) FROM {table}")
+                counted[f"{tenant_id} {table}"] = await tx.connection.fetchval(
+                    f"SELECT count(*) FROM {table}"
+                )
     return counted

@@ -13,7 +13,7 @@ import pytest_asyncio
 from demarc.kernel.clock import real_now
 from demarc.kernel.errors import Invalid
 from demarc.modules.identity.inputs import NewServiceToken, NewUser
-from demarc.modules.identity.permissions import ALL, BY_ROLE, SCOPES
+from demarc.modules.identity.permissions import BY_ROLE, SCOPES
 from demarc.modules.identity.states import USER, Role, UserStatus
 
 USERS, TOKENS = "/api/users", "/api/service-tokens"
@@ -73,21 +73,21 @@ async def test_an_idempotent_creation_does_not_repeat_the_password(admin):
     assert (again["id"], again["password"], again["shown_once"]) == (first["id"], None, True)
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"email": "nobody"}, "email"),
-        ({"name": " "}, "name"),
-        ({"role": "owner"}, "role"),
-        ({"password": "short"}, "password"),
-        ({"password": "ann.bad@alpha.example.com"}, "password"),
-    ],
-)
-async def test_bad_users_name_the_field(admin, change, field):
-    body = {"email": "ann.bad@alpha.example.com", "name": "Ann", "role": "support", **change}
-    answer = await admin.post(USERS, body)
-    assert answer.status_code == 422, answer.text
-    assert field in [detail["field"] for detail in answer.json()["error"]["details"]]
+BAD = [
+    ({"email": "nobody"}, "email"),
+    ({"name": " "}, "name"),
+    ({"role": "owner"}, "role"),
+    ({"password": "short"}, "password"),
+    ({"password": "ann.bad@alpha.example.com"}, "password"),
+]
+
+
+async def test_bad_users_name_the_field(admin):
+    for change, field in BAD:
+        body = {"email": "ann.bad@alpha.example.com", "name": "Ann", "role": "support", **change}
+        answer = await admin.post(USERS, body)
+        assert answer.status_code == 422, answer.text
+        assert field in [detail["field"] for detail in answer.json()["error"]["details"]]
 
 
 async def test_the_list_has_its_filters(admin):
@@ -220,8 +220,7 @@ async def test_roles_say_what_they_permit(admin):
         role.value: set(held) for role, held in BY_ROLE.items()
     }
     assert (await admin.get("/api/roles", skip=5, sort="-name")).json()["roles"][0]["name"] == "admin"
-    assert set((await admin.get("/api/roles/admin")).json()["permissions"]) == ALL
-    assert (await admin.get("/api/roles/owner")).status_code == 422
+    assert (await admin.get("/api/roles", sort="permissions")).status_code == 422
 
 
 def with_token(callers, token):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,10 +28,8 @@ async def test_own_wording_from_making_to_taking_away(admin, callers, database, 
     assert made.status_code == 201, made.text
     assert made.json()["variables"] == ["amount_due", "customer_name", "invoice_number"]
     assert (await admin.post(PATH, OWN)).json()["error"]["code"] == "TEMPLATE_EXISTS"
-    one = f"{PATH}/email/payment_reminder_1/de"
+    one = f"{PATH}/{made.json()['id']}"
     assert (await admin.get(one)).json() == made.json()
-    shipped = (await admin.get(f"{PATH}/email/payment_reminder_1/en")).json()
-    assert (shipped["is_own"], shipped["updated_at"]) == (False, None)
     first = await queued(database, about="a", language="de")
     changed = await admin.patch(one, {"body": "Hallo {{ customer_name }}!"})
     assert (changed.json()["subject"], changed.json()["body"]) == (
@@ -44,7 +41,7 @@ async def test_own_wording_from_making_to_taking_away(admin, callers, database, 
     assert second.body.startswith("Hallo")
     await desk.clear()
     assert len(trap.mails()) == 2
-    assert (await admin.patch(f"{PATH}/email/payment_reminder_1/en", {"body": "x"})).status_code == 404
+    assert (await admin.patch(one, {"body": "{{"})).status_code == 422
     support = await callers("alpha", "read_only")
     assert (await support.get(one)).status_code == 200
     assert (await support.patch(one, {"body": "x"})).status_code == 403
@@ -57,48 +54,55 @@ async def test_own_wording_from_making_to_taking_away(admin, callers, database, 
     assert "Guten Tag" not in third.body
 
 
-async def test_the_list_is_own_and_shipped(admin):
-    shipped = len(list_shipped())
-    assert (await admin.get(PATH)).json()["total"] == shipped
-    await admin.post(PATH, OWN | {"language": "en"})
-    await admin.post(PATH, OWN)
+async def test_own_and_shipped_wording_are_listed(admin):
+    listed = (await admin.get(f"{PATH}/shipped", limit=500)).json()
+    every = [(Channel(row["channel"]), row["name"], row["language"]) for row in listed["templates"]]
+    assert (set(every), listed["total"]) == (set(list_shipped()), len(list_shipped()))
+    assert every == sorted(every)
+    sms = (await admin.get(f"{PATH}/shipped", channel="sms", sort="-name", limit=1)).json()
+    assert (sms["templates"][0]["name"], sms["total"]) == (
+        "payment_alert",
+        sum(channel is Channel.SMS for channel, _, _ in every),
+    )
+    assert (await admin.get(f"{PATH}/shipped", name="payment_alert")).json()["total"] == 1
+    assert (await admin.get(f"{PATH}/shipped", sort="body")).status_code == 422
+    assert (await admin.get(PATH)).json()["total"] == 0
+    for changes in ({}, {"language": "en"}, {"channel": "sms", "name": "payment_alert", "subject": ""}):
+        assert (await admin.post(PATH, OWN | changes)).status_code == 201
 
     async def found(**query):
         answer = (await admin.get(PATH, **query)).json()
-        return [(row["channel"], row["name"], row["language"], row["is_own"]) for row in answer["templates"]]
+        return [(row["channel"], row["name"], row["language"]) for row in answer["templates"]]
 
-    every = await found()
-    assert len(every) == shipped + 1, "an own one hides the shipped one of its name"
-    assert every == sorted(every)
-    assert await found(is_own=True) == [
-        ("email", "payment_reminder_1", "de", True),
-        ("email", "payment_reminder_1", "en", True),
+    german, english, sms = [
+        ("email", "payment_reminder_1", "de"),
+        ("email", "payment_reminder_1", "en"),
+        ("sms", "payment_alert", "de"),
     ]
-    assert await found(language="de") == [("email", "payment_reminder_1", "de", True)]
-    assert {row[0] for row in await found(channel="sms")} == {"sms"}
-    assert len(await found(name="payment_reminder_1")) == 2
-    assert await found(skip=1, limit=2) == every[1:3]
-    assert (await found(sort="-name"))[-1] == (await found(sort="name"))[0]
-    assert (await admin.get(PATH, sort="body")).status_code == 422
+    assert await found() == [sms, german, english]
+    assert await found(language="en") == [english]
+    assert await found(channel="sms") == [sms]
+    assert await found(name="payment_reminder_1", skip=1) == [english]
+    assert await found(sort="-channel", limit=1) == [sms]
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"body": "{% if %}"}, "body"),
-        ({"subject": "{{"}, "subject"),
-        ({"subject": ""}, "subject"),
-        ({"name": "Not A Name"}, "name"),
-        ({"name": "../../etc/passwd"}, "name"),
-        ({"language": "german"}, "language"),
-        ({"channel": "pigeon"}, "channel"),
-        ({"body": ""}, "body"),
-    ],
-)
-async def test_bad_templates_name_the_field(admin, change, field):
-    answer = await admin.post(PATH, OWN | change)
-    assert answer.status_code == 422, answer.text
-    assert field in [detail["field"] for detail in answer.json()["error"]["details"]]
+BAD = [
+    ({"body": "{% if %}"}, "body"),
+    ({"subject": "{{"}, "subject"),
+    ({"subject": ""}, "subject"),
+    ({"name": "Not A Name"}, "name"),
+    ({"name": "../../etc/passwd"}, "name"),
+    ({"language": "german"}, "language"),
+    ({"channel": "pigeon"}, "channel"),
+    ({"body": ""}, "body"),
+]
+
+
+async def test_bad_templates_name_the_field(admin):
+    for change, field in BAD:
+        answer = await admin.post(PATH, OWN | change)
+        assert answer.status_code == 422, answer.text
+        assert field in [detail["field"] for detail in answer.json()["error"]["details"]]
 
 
 async def test_a_preview_names_what_is_missing(admin):

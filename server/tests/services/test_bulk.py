@@ -61,7 +61,7 @@ async def test_one_bad_row_in_both_modes(admin, several, statuses):
     done = await admin.post(BULK, {**body, "service_ids": [*good, unknown], "on_error": "skip"})
     assert done.status_code == 200, done.text
     shown = done.json()
-    assert (shown["status"], shown["total"], shown["succeeded"], shown["failed"], shown["remaining"]) == (
+    assert (shown["status"], shown["requested"], shown["succeeded"], shown["failed"], shown["remaining"]) == (
         "completed",
         4,
         2,

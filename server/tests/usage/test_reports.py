@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,8 @@ OCTOBER = {"period_start": "2025-10-01T00:00:00", "period_end": "2025-10-31T23:5
 
 
 async def post(admin, sold, **changes):
-    answer = await admin.post(f"{BASE}/records", sold.usage(**changes))
+    """A record of its own, whatever else says the same."""
+    answer = await admin.post(f"{BASE}/records", sold.usage(source_record_id=uuid4().hex, **changes))
     assert answer.status_code == 201, answer.text
     return answer.json()
 

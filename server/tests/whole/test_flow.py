@@ -181,7 +181,9 @@ async def test_used_up_data_slows_the_line_by_coa_until_a_top_up_and_until_the_n
     async with platform.api() as api:
         zone = ZoneInfo("America/Chicago")
         now = datetime.now(zone) + await api.clock_offset()
-        month_end = (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
+        month_end = (
+            now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)
+        ).replace(day=1)
         to_the_last_minutes = int((month_end - now) / timedelta(minutes=1)) - 8
         await api.post("/api/sandbox/clock/advance", {"minutes": max(to_the_last_minutes, 0)})
         mark = uuid.uuid4().hex[:6]
@@ -204,7 +206,9 @@ async def test_used_up_data_slows_the_line_by_coa_until_a_top_up_and_until_the_n
         )
         name = f"capped.{mark}@alpha.com"
         login = {"username": name, "password": "secure_pass_456", "customer_id": customer["id"]}
-        subscriber = await api.post("/api/subscribers", login | {"service_id": service["id"], "session_limit": 2})
+        subscriber = await api.post(
+            "/api/subscribers", login | {"service_id": service["id"], "session_limit": 2}
+        )
 
         async def told():
             listed = await api.get("/api/notifications", limit=500)
@@ -256,3 +260,42 @@ async def test_used_up_data_slows_the_line_by_coa_until_a_top_up_and_until_the_n
             assert (shown["used_gb"], shown["line"]) == (0, "full")
             session.stop()
             await nas.drain()
+
+
+async def test_the_dry_run_says_what_freeradius_answers(platform):
+    """The same attributes and the same refusals, for each vendor of NAS."""
+    async with platform.api() as api, platform.nas(api) as nas:
+        name = f"dry.{uuid.uuid4().hex[:6]}@alpha.com"
+        subscriber = await api.subscribe(name, "secure_pass_456")
+        row = next(
+            row for row in (await api.get("/api/nas", limit=500))["nas"] if row["source_ip"] == nas.source_ip
+        )
+
+        async def dry_run(**query):
+            return await api.get("/api/access/authorization", nas_id=row["id"], username=name, **query)
+
+        async def agree():
+            real, told = await nas.dial(name, "secure_pass_456"), await dry_run()
+            assert told["answer"] == ("Access-Accept" if real.accepted else "Access-Reject")
+            first = {
+                key: str(value[0] if isinstance(value, list) else value)
+                for key, value in told["reply"].items()
+            }
+            assert first == {key: str(value) for key, value in real.attributes.items()}
+            if real.session is not None:
+                real.session.stop()
+                await nas.drain()
+            return told
+
+        for vendor in ("generic", "mikrotik", "cisco", "juniper", "huawei", "nokia", "ubiquiti"):
+            await api.request("PATCH", f"/api/nas/{row['id']}", {"vendor": vendor})
+            assert (await agree())["vendor"] == vendor
+        await api.request("PATCH", f"/api/nas/{row['id']}", {"vendor": "generic"})
+        await api.post(f"/api/subscribers/{subscriber['id']}/suspend", {"reason": "on holiday"})
+        assert (await agree())["reason"] == "subscriber suspended"
+        shown = await until("the refusal on record", lambda: refused(api, subscriber["id"]))
+        assert shown["reason"] == "subscriber suspended"
+
+
+async def refused(api, subscriber_id):
+    return (await api.get(f"/api/subscribers/{subscriber_id}"))["last_reject"]

@@ -24,7 +24,13 @@ from rich.table import Table
 from fno_portal.audit import FileAudit
 from fno_portal.config import FileSecrets, read_environment
 from fno_portal.coverage_map import check_map, write_map
-from fno_portal.errors import FNOConfigError, FNOError, FNONotConfiguredError, FNOValidationError
+from fno_portal.errors import (
+    FNOConfigError,
+    FNOError,
+    FNONotConfiguredError,
+    FNONotFoundError,
+    FNOValidationError,
+)
 from fno_portal.mail.parser import FNOEmailParser
 from fno_portal.master import FNOMasterPortal
 from fno_portal.models import Address, CoverageAnswer, FNOOrder
@@ -333,11 +339,21 @@ def fault_status(fno: str, fault_id: str, as_json: Json = False) -> None:
 def mail(
     since: Annotated[str | None, typer.Option(help="YYYY-MM-DD; two weeks back when missing")] = None,
     fno: Operators = None,
+    done: Annotated[
+        list[str] | None,
+        typer.Option(help="Take this mail off the unmatched ones (its key; repeatable); reads none."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read the operators' mails (FNO_MAIL_SERVER, _USERNAME, _PASSWORD, _AUTHSERV_IDS) and apply them."""
+    """Read the operators' mails (FNO_MAIL_SERVER, _USERNAME, _PASSWORD, _AUTHSERV_IDS) and apply them.
+
+    What could not be believed, read or placed is listed as unmatched until a person has dealt with it (--done).
+    """
 
     async def work(portal: FNOMasterPortal) -> Any:
+        if done:
+            await _take_off(portal, done)
+            return [], await portal.store.list_unmatched()
         parser = _parser()
         try:
             day = since or (date.today() - timedelta(days=14)).isoformat()  # noqa: DTZ011 - a day, in local time
@@ -359,8 +375,16 @@ def mail(
         out.print(f"{one.id}: {one.status.value}")
     for message in unmatched:
         out.print(
-            f"unmatched: {message.fno} {message.sender} {message.subject!r}: {message.reason}", markup=False
+            f"unmatched {message.key}: {message.fno} {message.sender} {message.subject!r}: {message.reason}",
+            markup=False,
+            soft_wrap=True,
         )
+
+
+async def _take_off(portal: FNOMasterPortal, keys: list[str]) -> None:
+    for key in keys:
+        if not await portal.store.remove_unmatched(key):
+            raise FNONotFoundError(f"no unmatched mail has the key {key}", hint="`fno mail` lists them")
 
 
 def _parser() -> FNOEmailParser:

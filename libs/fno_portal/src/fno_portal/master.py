@@ -247,11 +247,16 @@ class FNOMasterPortal:
         return await self._desk.settle(self.client(record.order.fno), reference)
 
     async def recover(self) -> dict[str, FNOOrder | FNOError]:
-        """After a start: settle every order that was being sent, or of unknown outcome, or stored and never sent."""
+        """After a start: settle every order that was being sent, or of unknown outcome, or stored and never sent.
+
+        An order that certainly did not go out, and whose caller was told so, is left to that caller, who may have ordered
+        elsewhere by now.
+        """
         open_ones = [
             one.order
             for outcome in (Outcome.SENDING, Outcome.UNKNOWN, Outcome.NOT_SENT)
             for one in await self.store.list_orders(outcome=outcome)
+            if outcome is not Outcome.NOT_SENT or one.sent_at is None
         ]
         return await self._each(open_ones, self.settle_order)
 

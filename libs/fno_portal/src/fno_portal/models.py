@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fno_portal.errors import FNOValidationError
+from fno_portal.redaction import contains_id_number
 
 _SPEED = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*(\d+(?:\.\d+)?))?\s*([GM])?(?:bps|b/s|bit/s)?", re.IGNORECASE)
 _POLE, _ANTIMERIDIAN = 90, 180
@@ -142,11 +143,15 @@ class Address(str):
         """Check the text and the coordinates.
 
         Raises:
-            FNOValidationError: no text, an empty one without coordinates or keys, or coordinates outside the globe.
+            FNOValidationError: no text, an empty one without coordinates or keys, one with an identity number in it, or
+                coordinates outside the globe.
         """
         if not isinstance(text, str):
             raise FNOValidationError("the address is no text", hint="Give street, number and suburb")
         cleaned = " ".join(text.split())
+        if contains_id_number(cleaned):
+            # It would stand in the address line of a request, which others log.
+            raise FNOValidationError("the address holds an identity number", hint="Take it out")
         if not cleaned and (latitude is None or longitude is None) and not keys:
             raise FNOValidationError(
                 "the address is empty", hint="Give street, number and suburb, or coordinates"

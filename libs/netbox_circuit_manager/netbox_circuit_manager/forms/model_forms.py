@@ -39,13 +39,32 @@ class CurrencyField(forms.ChoiceField):
         super().__init__(**options)
 
 
+class DefaultsMixin:
+    """Fields that may be left out: what the object has stays, and a new one gets the model's default."""
+
+    with_defaults: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.with_defaults:
+            self.fields[name].required = False
+
+    def clean(self) -> Any:
+        cleaned = super().clean()
+        for name in self.with_defaults:
+            if self.cleaned_data.get(name) in (None, "") and name not in self.errors:
+                self.cleaned_data[name] = getattr(self.instance, name)
+        return cleaned
+
+
 def _circuit(**kwargs: Any) -> DynamicModelChoiceField:
     return DynamicModelChoiceField(
         queryset=Circuit.objects.all(), label=_("Circuit"), selector=True, **kwargs
     )
 
 
-class CircuitCostForm(NetBoxModelForm):
+class CircuitCostForm(DefaultsMixin, NetBoxModelForm):
+    with_defaults = ("currency",)
     circuit = _circuit()
     currency = CurrencyField()
 
@@ -60,9 +79,10 @@ class CircuitCostForm(NetBoxModelForm):
         widgets = {"last_updated_date": DatePicker()}
 
 
-class CircuitContractForm(NetBoxModelForm):
+class CircuitContractForm(DefaultsMixin, NetBoxModelForm):
+    with_defaults = ("renewal_notice_days", "currency")
     circuit = _circuit()
-    currency = CurrencyField(required=False)
+    currency = CurrencyField()
     notes = CommentField(label=_("Notes"))
 
     fieldsets = (
@@ -86,11 +106,9 @@ class CircuitContractForm(NetBoxModelForm):
         )  # fmt: skip
         widgets = {"start_date": DatePicker(), "end_date": DatePicker()}
 
-    def clean_currency(self) -> str:
-        return self.cleaned_data["currency"] or self.instance.currency or default_currency()
 
-
-class CircuitTicketForm(NetBoxModelForm):
+class CircuitTicketForm(DefaultsMixin, NetBoxModelForm):
+    with_defaults = ("status", "priority", "opened_date")
     circuit = _circuit()
     description = CommentField(label=_("Description"))
     resolution = CommentField(label=_("Resolution"))
@@ -110,7 +128,8 @@ class CircuitTicketForm(NetBoxModelForm):
         widgets = {"opened_date": DateTimePicker(), "closed_date": DateTimePicker()}
 
 
-class CircuitPathForm(NetBoxModelForm):
+class CircuitPathForm(DefaultsMixin, NetBoxModelForm):
+    with_defaults = ("map_zoom",)
     circuit = _circuit()
     geojson_data = JSONField(
         label=_("GeoJSON"), required=False, help_text=_("Replaced by what an uploaded file holds")
@@ -130,7 +149,8 @@ class CircuitPathForm(NetBoxModelForm):
         )  # fmt: skip
 
 
-class CarrierChargeForm(NetBoxModelForm):
+class CarrierChargeForm(DefaultsMixin, NetBoxModelForm):
+    with_defaults = ("kind", "currency", "dispute_status")
     circuit = _circuit()
     config = DynamicModelChoiceField(
         queryset=ProviderAPIConfig.objects.all(), label=_("API config"), required=False
@@ -160,7 +180,13 @@ class CarrierChargeForm(NetBoxModelForm):
         widgets = {"period_start": DatePicker(), "period_end": DatePicker()}
 
 
-class ProviderAPIConfigForm(NetBoxModelForm):
+class ProviderAPIConfigForm(DefaultsMixin, NetBoxModelForm):
+    with_defaults = (
+        "sync_interval_hours",
+        "full_sync_interval_hours",
+        "vanished_circuits",
+        "vanished_tickets",
+    )
     provider = DynamicModelChoiceField(
         queryset=Provider.objects.all(), label=_("Provider"), selector=True, required=False
     )

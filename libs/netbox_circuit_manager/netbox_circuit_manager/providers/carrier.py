@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 from .base import BaseProviderSync, setting
-from .errors import AuthenticationError, BadAnswer, ConfigurationError, ProviderUnavailable, RateLimited
+from .errors import AuthenticationError, BadAnswer, ConfigurationError, ProviderUnavailable, RateLimited, RowRefused
 from .paging import Answer, ListRequest, Paging, Row
 from .records import ChargeRecord, CircuitRecord, TicketRecord, read_currency
 from .transport import CarrierResponse, explain_exception, explain_status, public_address
@@ -56,6 +56,13 @@ class CarrierProviderSync(BaseProviderSync):
     def read_circuit(self, row: Row) -> CircuitRecord:
         """A circuit of a row. Raises `RowRefused`."""
         raise NotImplementedError
+
+    def name_of(self, row: Row) -> str:
+        """The circuit ID in a row of the list, empty where it has none; two rows with one circuit ID are refused."""
+        try:
+            return self.read_circuit(row).cid
+        except (RowRefused, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return ""
 
     def details_of(self, row: Row) -> Row:
         """The complete row, where the list does not carry everything."""

@@ -66,6 +66,10 @@ class CustomProviderSync(OAuthProviderSync):
     provider_name = "custom"
     label = "Custom"
 
+    def __init__(self, api_config: Any) -> None:
+        super().__init__(api_config)
+        self._fields: dict[str, dict[str, str]] = {}
+
     @property
     def supports_delta(self) -> bool:  # type: ignore[override] # depends on the configuration
         return bool(self._part("circuits").get("since"))
@@ -157,6 +161,10 @@ class CustomProviderSync(OAuthProviderSync):
         value = self._field("circuits", row, "carrier_id")
         return str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
+    def name_of(self, row: Row) -> str:
+        value = self._field("circuits", row, "cid")
+        return value.strip() if isinstance(value, str) else ""
+
     def details_of(self, row: Row) -> Row:
         identifier = read_text(self._field("circuits", row, "carrier_id"), "carrier_id", 200)
         if not identifier:
@@ -241,8 +249,10 @@ class CustomProviderSync(OAuthProviderSync):
         return details
 
     def _field(self, part: str, row: Row, name: str) -> Any:
-        path = self._part(part).get("fields", {}).get(name)
-        return find(row, str(path)) if path else None
+        if part not in self._fields:
+            self._fields[part] = {field: str(path) for field, path in self._part(part).get("fields", {}).items()}
+        path = self._fields[part].get(name)
+        return find(row, path) if path else None
 
     def _word(self, part: str, mapping: str, value: Any, known: frozenset[str], default: str) -> str:
         """The plugin's word for the carrier's. Raises `RowRefused` for a word that neither knows."""

@@ -16,14 +16,25 @@ class Edit:
     """One object to create or update.
 
     Args:
-        instance: with the new values set; for an update its snapshot holds the old ones.
-        before: the old value of each changed field; for a new object every stated field, with None.
+        instance: a new object with its values, or a stored one as it is until `apply()`.
+        values: the new value of each field that changes; for a new object of every stated field.
+        before: the old values, once applied.
     """
 
     instance: Any
     circuit: Circuit
     created: bool
+    values: dict[str, Any]
     before: dict[str, Any] = field(default_factory=dict)
+
+    def apply(self) -> None:
+        """Sets the new values on a stored object whose snapshot then holds the old ones."""
+        if self.created or self.before:
+            return
+        self.instance.snapshot()
+        self.before = {name: getattr(self.instance, name) for name in self.values}
+        for name, value in self.values.items():
+            setattr(self.instance, name, value)
 
     @property
     def model(self) -> type[models.Model]:
@@ -38,10 +49,10 @@ class Edit:
                 model=self.instance._meta.model_name,  # noqa: SLF001 - Django's public name for it
                 object_repr=str(self.instance)[:200],
                 field=name,
-                before=None if self.created else to_text(before),
+                before=None if self.created else to_text(self.before[name]),
                 after=to_text(getattr(self.instance, name)),
             )
-            for name, before in self.before.items()
+            for name in self.values
         ]
 
 
@@ -49,7 +60,7 @@ def create(model: type[models.Model], circuit: Circuit, **values: Any) -> Edit:
     """An edit that creates an object of a circuit; what is None is left to the model's defaults."""
     stated = {name: value for name, value in values.items() if value is not None}
     instance = model(circuit=circuit, **stated)
-    return Edit(instance, circuit, created=True, before=dict.fromkeys(stated))
+    return Edit(instance, circuit, created=True, values=stated)
 
 
 def update(instance: Any, circuit: Circuit, *, clear: tuple[str, ...] = (), **values: Any) -> Edit | None:
@@ -61,13 +72,7 @@ def update(instance: Any, circuit: Circuit, *, clear: tuple[str, ...] = (), **va
         name: value for name, value in values.items() if value is not None and not same(getattr(instance, name), value)
     }
     changed |= {name: None for name in clear if getattr(instance, name) is not None}
-    if not changed:
-        return None
-    instance.snapshot()
-    before = {name: getattr(instance, name) for name in changed}
-    for name, value in changed.items():
-        setattr(instance, name, value)
-    return Edit(instance, circuit, created=False, before=before)
+    return Edit(instance, circuit, created=False, values=changed) if changed else None
 
 
 def same(old: Any, new: Any) -> bool:

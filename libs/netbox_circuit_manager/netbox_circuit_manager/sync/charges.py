@@ -92,7 +92,7 @@ def _circuit_of(matcher: Matcher, record: ChargeRecord) -> Circuit:
 def _load(named: Sequence[Named]) -> dict[tuple[int, str, str], CarrierCharge]:
     circuits = {circuit.pk: circuit for _record, circuit in named}
     bills = {record.bill_number for record, _circuit in named}
-    known = CarrierCharge.objects.filter(circuit__in=circuits, bill_number__in=bills).prefetch_related("tags")
+    known = CarrierCharge.objects.filter(circuit__in=circuits, bill_number__in=bills)
     charges = {}
     for charge in known:
         charge.circuit = circuits[charge.circuit_id]

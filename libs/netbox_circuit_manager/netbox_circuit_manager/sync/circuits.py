@@ -68,12 +68,12 @@ class CircuitBatch:
     def __init__(self, found: Sequence[Found]) -> None:
         self.found = found
         circuits = {each.circuit.pk: each.circuit for each in found}
-        self._costs = {cost.circuit_id: cost for cost in CircuitCost.objects.filter(circuit__in=circuits).prefetch_related("tags")}
+        self._costs = {cost.circuit_id: cost for cost in CircuitCost.objects.filter(circuit__in=circuits)}
         numbers = {each.record.contract.number for each in found if each.record.contract}
-        contracts = CircuitContract.objects.filter(circuit__in=circuits, contract_number__in=numbers).prefetch_related("tags")
+        contracts = CircuitContract.objects.filter(circuit__in=circuits, contract_number__in=numbers)
         self._contracts = {(each.circuit_id, each.contract_number): each for each in contracts} if numbers else {}
         with_path = [each.circuit.pk for each in found if each.record.path]
-        paths = CircuitPath.objects.filter(circuit__in=with_path).prefetch_related("tags") if with_path else ()
+        paths = CircuitPath.objects.filter(circuit__in=with_path) if with_path else ()
         self._paths = {path.circuit_id: path for path in paths}
         for row in (*self._costs.values(), *self._contracts.values(), *self._paths.values()):
             row.circuit = circuits[row.circuit_id]
@@ -108,8 +108,7 @@ class CircuitBatch:
             return create(CircuitCost, circuit, **values, last_updated_date=timezone.localdate())
         edit = update(known, circuit, **values)
         if edit is not None and record.has_cost and known.last_updated_date != timezone.localdate():
-            edit.before["last_updated_date"] = known.last_updated_date
-            known.last_updated_date = timezone.localdate()
+            edit.values["last_updated_date"] = timezone.localdate()
         return edit
 
     def _contract(self, found: Found) -> Edit | None:

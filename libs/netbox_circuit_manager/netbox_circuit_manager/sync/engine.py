@@ -235,7 +235,7 @@ class _Run:
     # Circuits of shipped providers
 
     def _circuits(self) -> None:
-        with Listing(self.provider.identify, self._name_of) as listing:
+        with Listing(self.provider.identify, self.provider.name_of) as listing:
             if not self._list_one(listing):
                 listing.read(self.provider.list_circuits(self._since()))
                 self._check(listing)
@@ -278,21 +278,15 @@ class _Run:
                     self.report.refused(key or "a circuit without id", error.code, str(error))
         return self._without_shared_names(records, listing.shared)
 
-    def _read_row(self, row: Any, *, details: bool = True) -> "CircuitRecord":
+    def _read_row(self, row: Any) -> "CircuitRecord":
         if not isinstance(row, dict):
             raise RowRefused("a row of the list is not an object")
-        complete = self.provider.details_of(row) if details and self.provider.needs_details else row
+        complete = self.provider.details_of(row) if self.provider.needs_details else row
         try:
             record: CircuitRecord = self.provider.read_circuit(complete)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise RowRefused(f"has an unexpected shape ({type(error).__name__})") from error
         return record
-
-    def _name_of(self, row: Any) -> str:
-        try:
-            return self._read_row(row, details=False).cid
-        except ProviderError:
-            return ""
 
     def _without_shared_names(self, records: "list[CircuitRecord]", listed: set[str]) -> "list[CircuitRecord]":
         """Two rows that call themselves by one circuit ID cannot both be it: neither is written."""

@@ -67,7 +67,7 @@ class UnknownCircuit(RowRefused):
 class Matcher:
     """Finds the circuits of one batch with two queries."""
 
-    def __init__(self, config: "ProviderAPIConfig", keys: Iterable[Keys], *, tags: bool = False) -> None:
+    def __init__(self, config: "ProviderAPIConfig", keys: Iterable[Keys]) -> None:
         wanted = list(keys)
         self.config = config
         self._account = config.provider_account.account if config.provider_account_id else ""
@@ -75,7 +75,7 @@ class Matcher:
         carrier_ids = [each.carrier_id for each in wanted]
         mappings = list(CarrierCircuit.objects.filter(config=config, carrier_id__in=carrier_ids))
         self.mappings = {mapping.carrier_id: mapping for mapping in mappings}
-        allowed = candidates(config).prefetch_related("tags") if tags else candidates(config)
+        allowed = candidates(config)
         found = list(allowed.filter(cid__in=names) | allowed.filter(pk__in=[mapping.circuit_id for mapping in mappings]))
         self._by_pk = {circuit.pk: circuit for circuit in found}
         self._by_cid = {circuit.cid: circuit for circuit in found}

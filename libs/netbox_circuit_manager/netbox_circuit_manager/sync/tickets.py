@@ -53,7 +53,7 @@ def close_vanished(
 
 
 def _close(writer: Writer, report: Report, keys: Sequence[int]) -> None:
-    tickets = CircuitTicket.objects.filter(pk__in=keys).select_related("circuit").prefetch_related("tags")
+    tickets = CircuitTicket.objects.filter(pk__in=keys).select_related("circuit")
     now = timezone.now()
     edits = [
         update(ticket, ticket.circuit, status=TicketStatusChoices.CLOSED, closed_date=max(now, ticket.opened_date))
@@ -97,7 +97,7 @@ def _circuit_of(matcher: Matcher, record: TicketRecord) -> Circuit:
 def _load(named: Sequence[tuple[TicketRecord, Circuit]]) -> dict[tuple[int, str], CircuitTicket]:
     circuits = {circuit.pk: circuit for _record, circuit in named}
     numbers = {record.number for record, _circuit in named}
-    known = CircuitTicket.objects.filter(circuit__in=circuits, ticket_number__in=numbers).prefetch_related("tags")
+    known = CircuitTicket.objects.filter(circuit__in=circuits, ticket_number__in=numbers)
     tickets = {}
     for ticket in known:
         ticket.circuit = circuits[ticket.circuit_id]

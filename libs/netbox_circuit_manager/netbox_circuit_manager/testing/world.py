@@ -57,6 +57,7 @@ class World:
     circuits: list[SimCircuit] = field(default_factory=list)
     tickets: list[SimTicket] = field(default_factory=list)
     charges: list[SimCharge] = field(default_factory=list)
+    _index: dict[str, SimCircuit] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, count: int, prefix: str = "SIM") -> "World":
@@ -77,5 +78,8 @@ class World:
         return cls(circuits=circuits)
 
     def find(self, circuit_id: str) -> SimCircuit | None:
-        """A circuit by the carrier's id."""
-        return next((circuit for circuit in self.circuits if circuit.id == circuit_id), None)
+        """A circuit by the carrier's id; the index is made again when circuits came or went."""
+        if len(self._index) != len(self.circuits):
+            self._index = {circuit.id: circuit for circuit in self.circuits}
+        circuit = self._index.get(circuit_id)
+        return circuit if circuit is not None and circuit.id == circuit_id else None

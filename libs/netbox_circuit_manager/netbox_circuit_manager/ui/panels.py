@@ -112,7 +112,7 @@ class ProviderAPIConfigPanel(panels.ObjectAttributesPanel):
     provider = attrs.RelatedObjectAttr("provider", linkify=True)
     provider_account = attrs.RelatedObjectAttr("provider_account", linkify=True)
     provider_type = attrs.ChoiceAttr("provider_type")
-    api_endpoint = attrs.TextAttr("api_endpoint", style="font-monospace")
+    api_endpoint = attrs.TextAttr("api_endpoint", label=_("API endpoint"), style="font-monospace")
     api_key = attrs.TemplatedAttr(
         "pk", template_name=f"{_OWN}/attrs/secret.html", context={"field": "api_key"}, label=_("API key")
     )

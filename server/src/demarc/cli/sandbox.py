@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Annotated
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from demarc.modules.access.inputs import NewNas
 from demarc.modules.access.service import create_nas
 from demarc.modules.addressing.inputs import NewPool
 from demarc.modules.addressing.service import create_pool
+from demarc.modules.addressing.states import PoolKind
 from demarc.modules.billing.inputs import NewInvoice, NewLine
 from demarc.modules.billing.service import create_invoice, set_tax_rule
 from demarc.modules.catalog.inputs import NewPlan, NewPrice, NewUsagePrice
@@ -65,6 +66,7 @@ class SandboxTenant:
     admin: str
     realm: str
     pool: str
+    prefixes: str
     nas: tuple[tuple[str, str], ...]
 
 
@@ -78,6 +80,7 @@ TENANTS = (
         "admin@example.com",
         "alpha.com",
         "10.100.0.0/22",
+        "2001:db8:8000::/40",
         (("localhost", "127.0.0.1"), ("bng-alpha-1", "127.0.0.11"), ("bng-alpha-2", "127.0.0.12")),
     ),
     SandboxTenant(
@@ -89,6 +92,7 @@ TENANTS = (
         "admin@beta.example.com",
         "beta.example",
         "10.200.0.0/24",
+        "2001:db8:9000::/40",
         (("bng-beta-1", "127.0.0.21"),),
     ),
 )
@@ -171,6 +175,15 @@ async def _seed_tenant(database: Database, key: MasterKey, spec: SandboxTenant) 
 
 async def _seed_network(tx: Tx, key: MasterKey, spec: SandboxTenant) -> None:
     await create_pool(tx, NewPool(name="residential_pool_1", network=IPv4Network(spec.pool), is_default=True))
+    await create_pool(
+        tx,
+        NewPool(
+            name="residential_prefixes_1",
+            network=IPv6Network(spec.prefixes),
+            kind=PoolKind.DELEGATED_PREFIX,
+            is_default=True,
+        ),
+    )
     for name, address in spec.nas:
         await create_nas(tx, key, NewNas(name=name, source_ip=IPv4Address(address), secret=NAS_SECRET))
 

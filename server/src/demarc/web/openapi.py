@@ -26,6 +26,7 @@ Every other route wants `Authorization: Bearer <token>` and the tenant's name in
 
 TAGS = {
     "auth": "Log in, and stay logged in.",
+    "users": "Staff, their roles, and tokens for programs.",
     "customers": "Who pays.",
     "plans": "What is sold, and at what price.",
     "pools": "Addresses to hand out.",
@@ -38,7 +39,7 @@ TAGS = {
     "invoices": "What is owed.",
     "payments": "What was paid.",
     "dunning": "What happens to what is not paid.",
-    "notifications": "What was written to customers.",
+    "notifications": "What was written to customers, and its wording.",
     "sandbox": "The clock and the mail of a sandbox tenant.",
     "health": "For balancers and monitoring.",
 }

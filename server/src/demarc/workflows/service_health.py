@@ -23,7 +23,8 @@ from demarc.modules.access.queries import (
     nas_last_heard,
 )
 from demarc.modules.access.states import LoginDecision
-from demarc.modules.addressing.queries import list_held_addresses
+from demarc.modules.addressing.inputs import Block
+from demarc.modules.addressing.queries import list_holdings
 from demarc.modules.services.queries import Service
 from demarc.modules.services.states import ServiceStatus
 
@@ -75,7 +76,7 @@ class Line:
     subscriber: Subscriber
     login: Login | None
     attempt: LoginAttempt | None
-    addresses: list[IPv4Address]
+    addresses: list[Block]
     sessions: list[LiveSession]
 
     @property
@@ -107,13 +108,13 @@ async def check_health(tx: Tx, service: Service) -> Health:
     ids = [row.id for row in subscribers]
     logins = await list_logins(tx, ids)
     attempts = await list_login_attempts(tx, [row.username for row in subscribers])
-    held = await list_held_addresses(tx, ids)
+    held = await list_holdings(tx, ids)
     lines = [
         Line(
             row,
             logins.get(row.id),
             attempts.get(row.username),
-            [held[row.id]] if row.id in held else [],
+            [one.address for one in held.get(row.id, ())],
             await _live_sessions(tx, row, logins.get(row.id)),
         )
         for row in subscribers
@@ -219,7 +220,7 @@ def _of_session(line: Line, live: LiveSession) -> Iterator[Finding]:
             "SESSION_SILENT",
             f"the session of {name} was last heard of {live.silent_seconds} s ago, others of {nas} were since",
         )
-    held = {str(address) for address in line.addresses}
+    held = {str(address) for address in line.addresses if isinstance(address, IPv4Address)}
     used = live.session.framed_ip
     in_garden = line.login is not None and line.login.decision == LoginDecision.GARDEN
     if held and used is not None and str(used) not in held and not in_garden:

@@ -180,7 +180,8 @@ class OrderDesk:
             if record.order.outcome is Outcome.UNKNOWN:
                 return record.order
             return record.order.model_copy(update={"outcome": Outcome.UNKNOWN})
-        await self._mark(record, Outcome.NOT_SENT, "the operator has no such order")
+        # As if never sent: a process that dies here leaves it to the next one's `recover`.
+        await self._mark(replace(record, sent_at=None), Outcome.NOT_SENT, "the operator has no such order")
         return await self._send_if_first(client, await self.present(reference))
 
     async def _send_if_first(self, client: FNOClient, record: OrderRecord) -> FNOOrder:

@@ -54,7 +54,10 @@ class EvidenceRoom:
     async def keep(
         self, page: Page, *, fno: str, action: str, reason: str, version: int | None
     ) -> str | None:
-        """Keep the page as it is, and answer the screenshot's path; never raises over a page that is gone."""
+        """Keep the page as it is, and answer the screenshot's path.
+
+        Never raises over a page that is gone or a disk that is full: what went wrong at the portal is to be told.
+        """
         if self._directory is None:
             return None
         at = datetime.now(UTC)
@@ -64,8 +67,8 @@ class EvidenceRoom:
             await page.evaluate(_BLANK, ID_NUMBER_MARK)
             _write(picture, await page.screenshot(full_page=True))
             _write(self._directory / f"{stem}.html", redact_text(await page.content()).encode())
-        except PlaywrightError as error:
-            _LOG.warning("no evidence of %s at %s: %s", action, fno, error.message.splitlines()[0])
+        except (PlaywrightError, OSError) as error:
+            _LOG.warning("no evidence of %s at %s: %s", action, fno, redact_text(str(error).split("\n")[0]))
             return None
         entry: dict[str, Any] = {
             "at": at.isoformat(),
@@ -76,8 +79,12 @@ class EvidenceRoom:
             "page": redact_text(page.url.split("?")[0]),
             "screenshot": picture.name,
         }
-        self._index(self._directory, entry)
-        self._clear(self._directory, at)
+        try:
+            self._index(self._directory, entry)
+            self._clear(self._directory, at)
+        except OSError as error:
+            # Another process may clear the same folder at the same time.
+            _LOG.warning("the index of evidence is not complete: %s", error)
         return str(picture)
 
     @staticmethod
@@ -106,8 +113,7 @@ def _trim(index: Path, kept: set[str]) -> None:
     """Leave the lines of what is kept; in one step, so that a reader never sees half of it."""
     lines = index.read_text(encoding="utf-8").splitlines()
     left = [one for one in lines if json.loads(one)["screenshot"].removesuffix(".png") in kept]
-    fresh = index.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
+    fresh = index.with_name(f"{index.name}.{uuid4().hex[:6]}")
     _write(fresh, "".join(f"{one}\n" for one in left).encode())
     fresh.replace(index)
 

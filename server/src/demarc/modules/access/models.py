@@ -236,7 +236,9 @@ radius_session = tenant_table(
     key="uuid",
     tenant_key=False,
     role_policies=INGEST | AAA_READ,
-    postgresql_with={"fillfactor": "50"},  # room for each row's next version: no index is touched by an Interim
+    postgresql_with={
+        "fillfactor": "50"
+    },  # room for each row's next version: no index is touched by an Interim
 )
 """Live sessions. Octets are RFC 2866: input = from the user = upload; 64-bit with Gigawords (RFC 2869).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, String, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Text, Uuid, text
 
 from demarc.kernel.schema import at, one_of, personal, tenant_table, tenant_unique
 from demarc.modules.notifications.states import Channel, NotificationStatus
@@ -34,6 +34,7 @@ Index("ix_notification_customer", notification.c.tenant_id, notification.c.custo
 
 notification_template = tenant_table(
     "notification_template",
+    Column("uid", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     Column("channel", String(10), nullable=False),
     Column("name", String(60), nullable=False),
     Column("language", String(10), nullable=False, server_default="en"),
@@ -41,7 +42,7 @@ notification_template = tenant_table(
     Column("body", Text, nullable=False),
     at("updated_at", default_now=True),
     one_of("channel", Channel),
-    PrimaryKeyConstraint("tenant_id", "channel", "name", "language"),
-    key="none",
+    tenant_unique("channel", "name", "language"),
+    tenant_unique("uid"),
 )
 """A tenant's own wording; a template that is not here is the one that ships with Demarc."""

@@ -51,6 +51,8 @@ class Template:
     """A tenant's own wording."""
 
     tenant_id: int
+    id: int
+    uid: UUID
     channel: str
     name: str
     language: str
@@ -60,16 +62,14 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownWording:
-    """A template by its name: the tenant's own (`is_own`), else the shipped one."""
+class ShippedWording:
+    """A template that comes with Demarc."""
 
     channel: str
     name: str
     language: str
     subject: str
     body: str
-    is_own: bool
-    updated_at: datetime | None
 
 
 _MOMENT = DateTime(timezone=True)
@@ -96,7 +96,11 @@ _TEMPLATE = Query(
     )
 )
 
-_OWN_TEMPLATES = Query(select(notification_template).where(mine(notification_template)))
+_TEMPLATE_BY_UID = Query(
+    select(notification_template).where(
+        mine(notification_template), notification_template.c.uid == bindparam("uid")
+    )
+)
 _RESENT = Query(
     select(func.count())
     .select_from(notification)
@@ -106,12 +110,25 @@ _RESENT = Query(
         func.starts_with(notification.c.about, bindparam("prefix", type_=String)),
     )
 )
-_WORDING_SORTS: dict[str, Callable[[KnownWording], tuple[str, ...]]] = {
+_SHIPPED_SORTS: dict[str, Callable[[ShippedWording], tuple[str, ...]]] = {
     "name": lambda row: (row.name, row.channel, row.language),
     "channel": lambda row: (row.channel, row.name, row.language),
-    "language": lambda row: (row.language, row.channel, row.name),
 }
 
+TEMPLATES = Listing(
+    notification_template,
+    filters={
+        "channel": notification_template.c.channel == bindparam("channel", type_=String),
+        "name": notification_template.c.name == bindparam("name", type_=String),
+        "language": notification_template.c.language == bindparam("language", type_=String),
+    },
+    sorts={
+        "name": notification_template.c.name,
+        "channel": notification_template.c.channel,
+        "updated_at": notification_template.c.updated_at,
+    },
+    default_sort="name",
+)
 LISTING = Listing(
     notification,
     filters={
@@ -197,57 +214,37 @@ async def find_template(tx: Tx, channel: Channel, name: str, language: str) -> T
     return await tx.find(_TEMPLATE, Template, channel=channel.value, name=name, language=language)
 
 
-async def get_known_wording(tx: Tx, channel: Channel, name: str, language: str) -> KnownWording:
-    """The wording in exactly this language, the tenant's own before the shipped one; raises `TemplateMissing`."""
-    found = [
-        row
-        for row in await _known_wordings(tx)
-        if (row.channel, row.name, row.language) == (channel, name, language)
-    ]
-    if not found:
-        raise TemplateMissing(f"there is no {channel.value} template {name!r} in {language!r}")
-    return found[0]
+async def get_template(tx: Tx, uid: UUID) -> Template:
+    """The tenant's own wording; raises `TemplateMissing`."""
+    found = await tx.find(_TEMPLATE_BY_UID, Template, uid=uid)
+    if found is None:
+        raise TemplateMissing(f"you have no template {uid}")
+    return found
 
 
-async def list_known_wordings(
-    tx: Tx,
-    window: Window,
-    *,
-    sort: str | None = None,
-    channel: Channel | None = None,
-    name: str | None = None,
-    language: str | None = None,
-    is_own: bool | None = None,
-) -> Page[KnownWording]:
-    """Every wording there is, own and shipped; an own one hides the shipped one of its name. They are few.
+async def list_templates(
+    tx: Tx, window: Window, *, sort: str | None = None, **filters: Any
+) -> Page[Template]:
+    """The tenant's own, by name. Filters: channel, name, language."""
+    return await TEMPLATES.page(tx, Template, window, sort=sort, **filters)
+
+
+def list_shipped_wordings(
+    window: Window, *, sort: str | None = None, channel: Channel | None = None, name: str | None = None
+) -> Page[ShippedWording]:
+    """What comes with Demarc, by channel and name; a tenant's own goes before it.
 
     Raises:
-        Invalid: the sort is not known (name, channel, language).
+        Invalid: the sort is not known (channel, name).
     """
-    wanted = {"channel": channel, "name": name, "language": language, "is_own": is_own}
-    given = {field: value for field, value in wanted.items() if value is not None}
-    key = _WORDING_SORTS.get((sort or "channel").removeprefix("-"))
+    key = _SHIPPED_SORTS.get((sort or "channel").removeprefix("-"))
     if key is None:
-        raise invalid("sort", f"sort by one of {', '.join(_WORDING_SORTS)}")
+        raise invalid("sort", "sort by one of channel, -channel, name, -name")
     rows = [
-        row
-        for row in await _known_wordings(tx)
-        if all(getattr(row, field) == value for field, value in given.items())
+        ShippedWording(known.value, called, language, wording.subject, wording.body)
+        for known, called, language in list_shipped()
+        if channel in (None, known) and name in (None, called)
+        if (wording := find_shipped(known, called, language)) is not None
     ]
     rows.sort(key=key, reverse=(sort or "").startswith("-"))
     return Page(rows[window.skip : window.skip + window.limit], len(rows), window)
-
-
-async def _known_wordings(tx: Tx) -> list[KnownWording]:
-    own = [
-        KnownWording(row.channel, row.name, row.language, row.subject, row.body, True, row.updated_at)
-        for row in await tx.fetch(_OWN_TEMPLATES, Template)
-    ]
-    hidden = {(row.channel, row.name, row.language) for row in own}
-    shipped = [
-        KnownWording(channel.value, name, language, wording.subject, wording.body, False, None)
-        for channel, name, language in list_shipped()
-        if (channel.value, name, language) not in hidden
-        and (wording := find_shipped(channel, name, language)) is not None
-    ]
-    return own + shipped

@@ -15,7 +15,7 @@ from demarc.kernel.outbox import emit
 from demarc.kernel.sql import Query, mine
 from demarc.kernel.states import change_status, record_status_change
 from demarc.modules.audit.service import record
-from demarc.modules.notifications.errors import NotResendable, TemplateExists, TemplateMissing
+from demarc.modules.notifications.errors import NotResendable, TemplateExists
 from demarc.modules.notifications.inputs import NewTemplate
 from demarc.modules.notifications.models import notification, notification_template
 from demarc.modules.notifications.queries import (
@@ -26,6 +26,7 @@ from demarc.modules.notifications.queries import (
     find_template,
     get_notification,
     get_notification_by_id,
+    get_template,
     get_wording,
 )
 from demarc.modules.notifications.rules import FALLBACK_LANGUAGE, check_syntax, render
@@ -36,11 +37,7 @@ _ERROR_LENGTH = 500
 _RESENT = ":resent:"
 _DELETE_TEMPLATE = Query(
     delete(notification_template).where(
-        mine(notification_template),
-        notification_template.c.channel == bindparam("channel", type_=notification_template.c.channel.type),
-        notification_template.c.name == bindparam("name", type_=notification_template.c.name.type),
-        notification_template.c.language
-        == bindparam("language", type_=notification_template.c.language.type),
+        mine(notification_template), notification_template.c.id == bindparam("id")
     )
 )
 
@@ -65,7 +62,13 @@ _QUEUE = Query(
 )
 _SET_TEMPLATE = Query(
     insert(notification_template)
-    .values({column.name: _bound(column) for column in notification_template.c})
+    .values(
+        {
+            column.name: _bound(column)
+            for column in notification_template.c
+            if column.name not in ("id", "uid")
+        }
+    )
     .on_conflict_do_update(
         index_elements=["tenant_id", "channel", "name", "language"],
         set_={
@@ -272,44 +275,36 @@ async def create_template(tx: Tx, new: NewTemplate) -> Template:
     return await set_template(tx, new)
 
 
-async def update_template(
-    tx: Tx, channel: Channel, name: str, language: str, changes: Mapping[str, str]
-) -> Template:
+async def update_template(tx: Tx, uid: UUID, changes: Mapping[str, str]) -> Template:
     """Change subject or body of the tenant's own wording.
 
     Raises:
-        TemplateMissing: it has none by this name in this language (a shipped one is not changed, but hidden by an own).
+        TemplateMissing: it has none of this id (a shipped one is not changed, but hidden by an own).
         Invalid: a value is not acceptable.
     """
-    before = await _own(tx, channel, name, language)
+    before = await get_template(tx, uid)
     wanted = {"subject": before.subject, "body": before.body, **changes}
-    return await set_template(tx, NewTemplate(channel=channel, name=name, language=language, **wanted))
+    return await set_template(
+        tx,
+        NewTemplate(channel=Channel(before.channel), name=before.name, language=before.language, **wanted),
+    )
 
 
-async def delete_template(tx: Tx, channel: Channel, name: str, language: str) -> None:
+async def delete_template(tx: Tx, uid: UUID) -> None:
     """Take the tenant's own wording away: the shipped one holds again, if there is one.
 
     Raises:
-        TemplateMissing: the tenant has none by this name in this language.
+        TemplateMissing: the tenant has none of this id.
     """
-    before = await _own(tx, channel, name, language)
-    await tx.execute(_DELETE_TEMPLATE, channel=channel.value, name=name, language=language)
+    before = await get_template(tx, uid)
+    await tx.execute(_DELETE_TEMPLATE, id=before.id)
     await record(
         tx,
         "notification_template.delete",
         entity="notification_template",
-        entity_id=tx.tenant.id,
+        entity_id=before.id,
         before=asdict(before),
     )
-
-
-async def _own(tx: Tx, channel: Channel, name: str, language: str) -> Template:
-    found = await find_template(tx, channel, name, language)
-    if found is None:
-        raise TemplateMissing(
-            f"you have no {channel.value} template {name!r} in {language!r} of your own; create one"
-        )
-    return found
 
 
 async def set_template(tx: Tx, new: NewTemplate) -> Template:
@@ -328,7 +323,7 @@ async def set_template(tx: Tx, new: NewTemplate) -> Template:
         tx,
         "notification_template.set",
         entity="notification_template",
-        entity_id=tx.tenant.id,
+        entity_id=stored.id,
         after=asdict(new),
     )
     return stored

@@ -16,5 +16,6 @@ def other_content(source_system: str, source_record_id: str) -> Conflict:
 
 def already_billed(invoice_ref: str) -> Conflict:
     return Conflict(
-        f"the usage record is on invoice {invoice_ref}; void that invoice first", code="ALREADY_BILLED"
+        f"the usage record is billed already, on invoice {invoice_ref}; allowed from here: void that invoice first",
+        code="ALREADY_BILLED",
     )

@@ -47,7 +47,7 @@ added AS MATERIALIZED (
 """
 
 # What has an open record raises it; what is left has none, and opens the session's next part of that month. The update waits
-# for a bill that is just being made and then finds the record closed. A service that no subscription pays for fails the NOT
+# for a bill that is just being made and then finds the record closed. NOT IN is hashed whatever the planner expects of `raised`. A service that no subscription pays for fails the NOT
 # NULL of subscription_id: the ingester keeps the line.
 RAISE = f"""
 WITH {_ADDED}, raised AS (
@@ -64,8 +64,7 @@ WITH {_ADDED}, raised AS (
 ), fresh AS MATERIALIZED (
     SELECT a.*, p.part,
            a.session_id || to_char(a.month_on, '/YYYY-MM') || CASE WHEN p.part > 1 THEN '/' || p.part ELSE '' END AS source_record_id
-    FROM (SELECT * FROM added a
-          WHERE NOT EXISTS (SELECT FROM raised WHERE raised.session_id = a.session_id AND raised.month_on = a.month_on)) a
+    FROM (SELECT * FROM added WHERE (session_id, month_on) NOT IN (SELECT session_id, month_on FROM raised)) a
     CROSS JOIN LATERAL (
         SELECT coalesce(max(r.part), 0) + 1 AS part FROM usage_record r
         WHERE r.tenant_id = a.tenant_id AND r.session_id = a.session_id AND r.month_on = a.month_on

@@ -47,13 +47,13 @@ _MOST_REFUSED_IN_A_ROW = 10
 
 # Statistics of a table that has just grown (the first morning, the first day of a month) say that it is empty: without
 # `enable_seqscan` each of a block's rows then looks through the whole table. Temporary tables have no index to prefer.
-# A block's temporary tables are analysed for their size above all: a sample of 3,000 rows is plenty.
+# A block's temporary tables are analysed for their size above all: a sample of 300 rows is plenty.
 # A commit need not reach the disk: the spool is synced before it is read, and rows and offset go together, so what a power cut
 # takes back is read again.
 _SESSION_SETTINGS = {
     "application_name": "demarc-ingest",
     "enable_seqscan": "off",
-    "default_statistics_target": "10",
+    "default_statistics_target": "1",
     "synchronous_commit": "off",
 }
 
@@ -236,7 +236,8 @@ class Ingester:
         async with connection.transaction():
             if block.file.kind is SpoolKind.ACCOUNTING:
                 merged = await accounting.merge_accounting(connection, block.data, block.base)
-                await self._raise_usage(connection)
+                if merged.deltas:
+                    await self._raise_usage(connection)
                 if self._after_commit is not None:
                     touched = await accounting.list_touched(connection)
             else:

@@ -31,10 +31,11 @@ Touched = frozenset[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a block of the spool came to: lines booked, lines kept aside."""
+    """What a block of the spool came to: lines booked, lines kept aside, rows of `accounting_delta`."""
 
     booked: int
     rejected: tuple[RejectedLine, ...]
+    deltas: int = 0
 
 
 async def prepare_accounting(connection: Connection) -> None:
@@ -55,34 +56,50 @@ async def merge_accounting(connection: Connection, block: bytes, base: int) -> M
     await _copy(connection, "accounting_line", ACCOUNTING_FIELDS, parsed.copy_text)
     await connection.execute(statements.LOCK_NAS_OF_LINES)
     await connection.execute(statements.RESOLVE, SESSION_START_TOLERANCE)
-    await _merge_resolved(connection)
-    unresolved = await connection.fetch(statements.UNRESOLVED)
-    return Merged(
-        parsed.accepted - len(unresolved), (*parsed.rejected, *_with_lines(unresolved, block, base))
-    )
-
-
-async def _merge_resolved(connection: Connection) -> None:
     await connection.execute("ANALYZE accounting_packet")
-    kinds = await connection.fetchrow(statements.KINDS)
-    if kinds is not None and kinds["has_new"]:
+    kinds = _Kinds(**dict(await connection.fetchrow(statements.KINDS) or {}))
+    deltas = await _merge_resolved(connection, kinds)
+    unresolved = await connection.fetch(statements.UNRESOLVED) if kinds.has_unresolved else []
+    rejected = (*parsed.rejected, *_with_lines(unresolved, block, base))
+    return Merged(parsed.accepted - len(unresolved), rejected, deltas)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """What is in a block, so that no statement runs for nothing."""
+
+    has_new: bool
+    has_live: bool
+    has_closed: bool
+    has_stop: bool
+    has_restart: bool
+    has_unresolved: bool
+
+
+async def _merge_resolved(connection: Connection, kinds: _Kinds) -> int:
+    if kinds.has_new:
         await connection.execute(statements.NAME_NEW_SESSIONS, SESSION_START_TOLERANCE)
     await connection.execute(statements.TOUCH)
-    await connection.execute(statements.DELTA)
-    await connection.execute(statements.DROP_EMPTY_DELTAS)
+    deltas = await connection.execute(statements.DELTA)
     await connection.execute("ANALYZE accounting_touch, accounting_delta")
-    await _apply_touched(connection)
-    if kinds is not None and kinds["has_restart"]:
+    await _apply_touched(connection, kinds)
+    if kinds.has_restart:
         await connection.execute(statements.CLOSE_RESTARTED)
-    await connection.execute(statements.CLOSE_SUPERSEDED, SESSION_START_TOLERANCE)
+    if kinds.has_new or kinds.has_closed:
+        await connection.execute(statements.CLOSE_SUPERSEDED, SESSION_START_TOLERANCE)
+    return int(deltas.rpartition(" ")[2])
 
 
-async def _apply_touched(connection: Connection) -> None:
-    await connection.execute(statements.UPDATE_LIVE)
-    await connection.execute(statements.END_SESSIONS)
-    await connection.execute(statements.AMEND_CLOSED)
-    await connection.execute(statements.REOPEN_SESSIONS)
-    await connection.execute(statements.INSERT_LIVE)
+async def _apply_touched(connection: Connection, kinds: _Kinds) -> None:
+    if kinds.has_live:
+        await connection.execute(statements.UPDATE_LIVE)
+    if kinds.has_stop:
+        await connection.execute(statements.END_SESSIONS)
+    if kinds.has_closed:
+        await connection.execute(statements.AMEND_CLOSED)
+        await connection.execute(statements.REOPEN_SESSIONS)
+    if kinds.has_new:
+        await connection.execute(statements.INSERT_LIVE)
 
 
 async def merge_logins(connection: Connection, block: bytes, base: int) -> Merged:

@@ -83,7 +83,6 @@ SELECT l.line_offset, k.kind,
 FROM accounting_line l
 LEFT JOIN aaa_nas n ON n.source_ip = l.packet_src_ip
 LEFT JOIN tenant t ON t.id = n.tenant_id
-LEFT JOIN aaa_login u ON u.username = l.user_name
 CROSS JOIN LATERAL (
     SELECT CASE l.status_type WHEN 'Start' THEN 'start' WHEN 'Stop' THEN 'stop' WHEN 'Interim-Update' THEN 'interim'
                               WHEN 'Alive' THEN 'interim' ELSE 'restart' END AS kind,
@@ -128,6 +127,10 @@ LEFT JOIN LATERAL (
     ORDER BY abs(extract(epoch FROM h.started_at - b.start_at)) LIMIT 1
 ) h ON true
 LEFT JOIN LATERAL (
+    SELECT u.subscriber_id, u.service_id, u.tenant_id FROM aaa_login u
+    WHERE s.id IS NULL AND h.id IS NULL AND u.username = l.user_name
+) u ON true
+LEFT JOIN LATERAL (
     -- Log-ins without a password: the user name is the MAC or the circuit-id of the line.
     SELECT i.subscriber_id, i.service_id
     FROM aaa_login i,
@@ -141,17 +144,22 @@ LEFT JOIN LATERAL (
 
 UNRESOLVED = "SELECT line_offset, tenant_id, reason FROM accounting_packet WHERE reason IS NOT NULL ORDER BY line_offset"
 
+# What is in a block decides which statements have something to do.
 KINDS = """
-SELECT coalesce(bool_or(session_id IS NULL AND kind <> 'restart'), false) AS has_new,
-       coalesce(bool_or(kind = 'restart'), false) AS has_restart
-FROM accounting_packet WHERE reason IS NULL
+SELECT coalesce(bool_or(session_id IS NULL AND kind <> 'restart') FILTER (WHERE reason IS NULL), false) AS has_new,
+       coalesce(bool_or(was = 'live'), false) AS has_live,
+       coalesce(bool_or(was = 'closed'), false) AS has_closed,
+       coalesce(bool_or(kind = 'stop'), false) AS has_stop,
+       coalesce(bool_or(kind = 'restart'), false) AS has_restart,
+       coalesce(bool_or(reason IS NOT NULL), false) AS has_unresolved
+FROM accounting_packet
 """
 
 # $1 tolerance. A packet with no session time belongs to the generation before it; the others open a new one when
 # their derived start is further away than the tolerance.
 NAME_NEW_SESSIONS = """
 WITH known AS (
-    SELECT line_offset, gen_random_uuid() AS made_id, tenant_id, nas_id, username, acct_session_id, start_at, start_known,
+    SELECT ctid AS row_id, line_offset, gen_random_uuid() AS made_id, tenant_id, nas_id, username, acct_session_id, start_at, start_known,
            max(start_at) FILTER (WHERE start_known) OVER (
                PARTITION BY tenant_id, nas_id, username, acct_session_id ORDER BY start_at, line_offset
                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
@@ -162,11 +170,11 @@ WITH known AS (
                PARTITION BY tenant_id, nas_id, username, acct_session_id ORDER BY start_at, line_offset) AS ordinal
     FROM known
 ), named AS (
-    SELECT line_offset, first_value(made_id) OVER (
+    SELECT row_id, first_value(made_id) OVER (
                PARTITION BY tenant_id, nas_id, username, acct_session_id, ordinal ORDER BY start_at, line_offset) AS id
     FROM generation
 )
-UPDATE accounting_packet p SET session_id = named.id FROM named WHERE p.line_offset = named.line_offset
+UPDATE accounting_packet p SET session_id = named.id FROM named WHERE p.ctid = named.row_id
 """
 
 TOUCH = """
@@ -188,9 +196,10 @@ FROM accounting_packet WHERE session_id IS NOT NULL AND reason IS NULL GROUP BY 
 # What no earlier packet had counted, booked in the month of the packet that brought it.
 DELTA = """
 INSERT INTO accounting_delta
+SELECT * FROM (
 SELECT tenant_id, session_id, subscriber_id, service_id, event_at,
-       input_total - coalesce(lag(input_total) OVER months, was_input_octets),
-       output_total - coalesce(lag(output_total) OVER months, was_output_octets)
+       input_total - coalesce(lag(input_total) OVER months, was_input_octets) AS input_octets,
+       output_total - coalesce(lag(output_total) OVER months, was_output_octets) AS output_octets
 FROM (
     SELECT min(tenant_id) AS tenant_id, session_id, month_on, min(subscriber_id) AS subscriber_id,
            min(service_id) AS service_id, max(event_at) AS event_at,
@@ -202,9 +211,8 @@ FROM (
     WINDOW upto AS (PARTITION BY session_id ORDER BY month_on)
 ) monthly
 WINDOW months AS (PARTITION BY session_id ORDER BY month_on)
+) added WHERE input_octets <> 0 OR output_octets <> 0
 """
-
-DROP_EMPTY_DELTAS = "DELETE FROM accounting_delta WHERE input_octets = 0 AND output_octets = 0"
 
 UPDATE_LIVE = """
 UPDATE radius_session s SET

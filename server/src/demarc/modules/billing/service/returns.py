@@ -93,7 +93,10 @@ async def refund_payment(tx: Tx, uid: UUID, new: NewRefund) -> tuple[Refund, boo
     if known is not None:
         return known, False
     if before.status == PaymentStatus.REVERSED.value:
-        raise Conflict("this payment was reversed: there is nothing to pay back", code="PAYMENT_REVERSED")
+        raise Conflict(
+            "this payment is reversed: there is nothing to pay back; allowed from here: nothing",
+            code="PAYMENT_REVERSED",
+        )
     amount = before.free_minor if new.amount_minor is None else new.amount_minor
     if not 0 < amount <= before.free_minor:
         raise refund_exceeds(amount, before.free_minor)

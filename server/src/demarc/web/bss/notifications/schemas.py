@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from demarc.modules.notifications.inputs import NewTemplate
-from demarc.modules.notifications.queries import KnownWording, Notification
+from demarc.modules.notifications.queries import Notification, ShippedWording, Template
 from demarc.modules.notifications.rules import Wording, variables
 from demarc.modules.notifications.states import Channel, NotificationStatus
 from demarc.web.bss.parameters import Listed
@@ -76,17 +76,28 @@ class TemplatePatch(BaseModel):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-class TemplateOut(BaseModel):
-    """Wording, your own or shipped; `variables` are the names it takes from what is told."""
+class ShippedTemplateOut(BaseModel):
+    """Wording that comes with Demarc; `variables` are the names it takes from what is told."""
 
     channel: Channel
     name: str
     language: str
     subject: str
     body: str
-    is_own: bool
     variables: list[str]
-    updated_at: datetime | None
+
+
+class ShippedTemplateList(Listed):
+    """A window of the list."""
+
+    templates: list[ShippedTemplateOut]
+
+
+class TemplateOut(ShippedTemplateOut):
+    """Wording of your own."""
+
+    id: UUID
+    updated_at: datetime
 
 
 class TemplateList(Listed):
@@ -139,14 +150,20 @@ def notification_out(row: Notification, customers: dict[int, UUID]) -> Notificat
     )
 
 
-def template_out(row: KnownWording) -> TemplateOut:
-    return TemplateOut(
-        channel=Channel(row.channel),
-        name=row.name,
-        language=row.language,
-        subject=row.subject,
-        body=row.body,
-        is_own=row.is_own,
-        variables=variables(Wording(row.subject, row.body)),
-        updated_at=row.updated_at,
-    )
+def shipped_out(row: ShippedWording) -> ShippedTemplateOut:
+    return ShippedTemplateOut(**_wording_of(row))
+
+
+def template_out(row: Template) -> TemplateOut:
+    return TemplateOut(id=row.uid, updated_at=row.updated_at, **_wording_of(row))
+
+
+def _wording_of(row: ShippedWording | Template) -> dict[str, Any]:
+    return {
+        "channel": Channel(row.channel),
+        "name": row.name,
+        "language": row.language,
+        "subject": row.subject,
+        "body": row.body,
+        "variables": variables(Wording(row.subject, row.body)),
+    }

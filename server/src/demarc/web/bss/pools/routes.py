@@ -12,7 +12,7 @@ from demarc.kernel.db import Tx
 from demarc.kernel.errors import Detail, NotFound
 from demarc.kernel.paging import Page
 from demarc.modules.access.queries import (
-    Subscriber,
+    find_subscriber_id,
     get_subscriber,
     list_sessions_with_address,
     uids_of,
@@ -211,8 +211,8 @@ async def list_assigned(
         window,
         sort=sort,
         address=None if address is None else clean_block(address),
-        subscriber_id=None if subscriber_id is None else await _key(get_subscriber(tx, subscriber_id)),
-        pool_id=None if pool_id is None else await _key(get_pool(tx, pool_id)),
+        subscriber_id=await _subscriber_key(tx, subscriber_id),
+        pool_id=await _pool_key(tx, pool_id),
         is_open=is_open,
     )
     return AssignmentList(assignments=await _assignments_out(tx, page.rows), **counts(page))
@@ -244,9 +244,14 @@ async def _named(found: Awaitable[T], field_name: str) -> T:
         raise NotFound(error.message, details=(Detail(field_name, error.message),)) from None
 
 
-async def _key(found: Awaitable[Pool] | Awaitable[Subscriber]) -> int:
+async def _subscriber_key(tx: Tx, uid: UUID | None) -> int | None:
+    found = None if uid is None else await find_subscriber_id(tx, uid)
+    return _NOBODY if uid is not None and found is None else found
+
+
+async def _pool_key(tx: Tx, uid: UUID | None) -> int | None:
     try:
-        return (await found).id
+        return None if uid is None else (await get_pool(tx, uid)).id
     except NotFound:
         return _NOBODY
 

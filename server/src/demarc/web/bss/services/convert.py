@@ -182,7 +182,7 @@ def bulk_out(row: Bulk, failures: Sequence[BulkRow]) -> BulkOut:
         operation=BulkOperation(row.operation),
         on_error=OnError(row.on_error),
         status=BulkStatus(row.status),
-        total=row.total,
+        requested=row.total,
         succeeded=row.succeeded,
         failed=row.failed,
         remaining=row.total - row.succeeded - row.failed if running else 0,

@@ -452,7 +452,7 @@ class BulkOut(BaseModel):
     operation: BulkOperation
     on_error: OnError
     status: BulkStatus
-    total: int
+    requested: int
     succeeded: int
     failed: int
     remaining: int

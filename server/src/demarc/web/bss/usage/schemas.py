@@ -28,12 +28,12 @@ class UsageIn(BaseModel):
     usage_type: str = Field(min_length=1, max_length=40, examples=["bandwidth_gb"])
     quantity: Number = Field(examples=[6.0])
     unit: str = Field(min_length=1, max_length=20, examples=["GB"])
-    unit_price: Number | None = Field(
-        None, examples=[0.05], description="left out: what the subscription's plan asks on that day"
-    )
     period_start: ApiDatetime = Field(examples=["2025-10-14T08:00:00Z"])
     period_end: ApiDatetime = Field(examples=["2025-10-14T18:30:00Z"])
     source_system: str = Field(min_length=1, max_length=50, examples=["radius"])
+    unit_price: Number | None = Field(
+        None, examples=[0.05], description="left out: what the subscription's plan asks on that day"
+    )
     source_record_id: str | None = Field(
         None,
         min_length=1,

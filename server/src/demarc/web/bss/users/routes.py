@@ -30,7 +30,6 @@ from demarc.web.bss.users.schemas import (
     EndedOut,
     PasswordIn,
     RoleList,
-    RoleOut,
     ServiceTokenIn,
     ServiceTokenList,
     ServiceTokenOut,
@@ -110,12 +109,6 @@ async def list_roles(window: WindowDep, _tx: TxDep, sort: Literal["name", "-name
     return RoleList(
         roles=[role_out(role) for role in shown], total=len(known), skip=window.skip, limit=window.limit
     )
-
-
-@roles.on("GET", "/{role}", permission="users.read")
-async def get_role(role: Role, _tx: TxDep) -> RoleOut:
-    """What one role permits."""
-    return role_out(role)
 
 
 @service_tokens.on("POST", "", permission="users.write", status=201, shown_once=("token",))
