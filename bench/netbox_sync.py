@@ -7,6 +7,7 @@ log, events and search into one real NetBox. The guide's side is its MyCarrier e
 describes, within NetBox's event tracking; it is timed over fewer circuits, since its time grows with them.
 """
 
+# ruff: noqa: PLC0415  # NetBox is importable only beside its servers
 from __future__ import annotations
 
 import argparse
@@ -20,7 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "libs" / "netbox_circuit_manager"
-PREPARE = "createdb -T nb_template netbox && netbox migrate --no-input --skip-checks >/dev/null && exec python \"$@\""
+PREPARE = (
+    'createdb -T nb_template netbox && netbox migrate --no-input --skip-checks >/dev/null && exec python "$@"'
+)
 
 
 def outside(arguments: list[str]) -> int:
@@ -28,7 +31,16 @@ def outside(arguments: list[str]) -> int:
     if not (PLUGIN / ".netbox" / "venv" / "bin" / "netbox").exists():
         print("NetBox is not set up here yet: run make netbox-env first")
         return 1
-    command = [PLUGIN / "dev" / "with-netbox.sh", "bash", "-c", PREPARE, "bash", __file__, "--inside", *arguments]
+    command = [
+        PLUGIN / "dev" / "with-netbox.sh",
+        "bash",
+        "-c",
+        PREPARE,
+        "bash",
+        __file__,
+        "--inside",
+        *arguments,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(PLUGIN)}
     return subprocess.run(command, cwd=PLUGIN, env=environment, check=False).returncode
 
@@ -60,7 +72,6 @@ def guide_loop(config) -> int:
     """What the guide describes: authenticate, list, and for each circuit match, details, costs."""
     from circuits.models import Circuit
     from netbox.context_managers import event_tracking
-
     from netbox_circuit_manager.sync.engine import build_provider, system_user
     from netbox_circuit_manager.sync.writer import ChangeContext
 
@@ -98,12 +109,16 @@ def inside(circuits: int, rows: int) -> None:
     from netbox_circuit_manager.tests.carriers import REST
 
     # Costs alone, as the guide's provider writes: no contracts, tickets or bills.
-    fields = {name: path for name, path in REST["circuits"]["fields"].items() if not path.startswith("contract")}
+    fields = {
+        name: path for name, path in REST["circuits"]["fields"].items() if not path.startswith("contract")
+    }
     paging = {**REST["circuits"]["paging"], "limit": 500}
     listed = {"circuits": {**REST["circuits"], "fields": fields, "paging": paging}}
     detailed = {"circuits": {**listed["circuits"], "details": "/circuits/{id}", "details_rows": "circuit"}}
     with ExitStack() as stack:
-        stack.enter_context(guide.dropped_in("mycarrier", guide.block("python", "class MyCarrierProviderSync(")))
+        stack.enter_context(
+            guide.dropped_in("mycarrier", guide.block("python", "class MyCarrierProviderSync("))
+        )
         enter = stack.enter_context
         bare = prepare("BARE", "mycarrier", enter(simulator("guide", rows, "BARE")), rows, {})
         kept = prepare("KEPT", "mycarrier", enter(simulator("guide", rows, "KEPT")), rows, {})
@@ -122,7 +137,9 @@ def inside(circuits: int, rows: int) -> None:
     print("| sync of costs | circuits | s per 1,000 | ratio |\n|---|---:|---:|---:|")
     for name, count, seconds in table:
         print(f"| {name} | {count:,} | {seconds:.2f} | {table[0][2] / seconds:.1f} |")
-    print(f"\nThe run over {circuits:,} circuits took the process {grown:.0f} MB above its highest mark so far.")
+    print(
+        f"\nThe run over {circuits:,} circuits took the process {grown:.0f} MB above its highest mark so far."
+    )
 
 
 def main() -> None:

@@ -43,6 +43,15 @@ class CircuitManagerConfig(PluginConfig):
         # Who the change log names for runs that nobody started.
         "sync_username": "circuit-manager",
         "sync_job_timeout": 3600,
+        # Circuits written in one transaction.
+        "sync_batch_size": 500,
+        # Requests to carriers: seconds of silence allowed, further tries after 429 and 5xx, the first wait between
+        # them (it doubles), the longest Retry-After that is heeded, and the largest answer.
+        "request_timeout": 30,
+        "request_retries": 4,
+        "request_backoff": 0.5,
+        "max_retry_after": 60,
+        "max_response_bytes": 100 * 1024 * 1024,
     }
 
     def ready(self) -> None:

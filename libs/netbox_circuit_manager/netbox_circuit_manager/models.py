@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import calendar
 import hashlib
+from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import PurePath
@@ -334,6 +335,14 @@ class CircuitTicket(PluginModel):
             return str(_("A ticket"))
         return f"{self.ticket_number}: {self.subject}" if self.subject else self.ticket_number
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        _to_moments(self, "opened_date", "closed_date")
+        # The REST API validates a copy, so clean() alone would not do.
+        self._close()
+        if kwargs.get("update_fields") is not None and "status" in kwargs["update_fields"]:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "closed_date"}
+        super().save(*args, **kwargs)
+
     @property
     def parent_object(self) -> models.Model:
         return self.circuit
@@ -354,6 +363,10 @@ class CircuitTicket(PluginModel):
             raise ValidationError({"closed_date": _("A ticket cannot close before it opens.")})
         if self.closed_date and self.is_open:
             raise ValidationError({"closed_date": _("Only a resolved or closed ticket has a closing date.")})
+        self._close()
+
+    def _close(self) -> None:
+        """A ticket that is over has a closing date, whoever says that it is over."""
         if not self.is_open and not self.closed_date:
             self.closed_date = max(timezone.now(), self.opened_date or timezone.now())
 
@@ -415,6 +428,15 @@ class CircuitPath(PluginModel):
 
     def __str__(self) -> str:
         return f"{self.circuit} path"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        from .paths import read_path  # noqa: PLC0415  # paths imports this module
+
+        # The REST API validates a copy. What cannot be read was refused there; code that skips validation may store it.
+        if kwargs.get("update_fields") is None:
+            with suppress(ValidationError):
+                read_path(self)
+        super().save(*args, **kwargs)
 
     @property
     def parent_object(self) -> models.Model:
@@ -890,6 +912,15 @@ def _to_dates(instance: models.Model, *names: str) -> None:
     """Callers may assign text; the computed dates need dates."""
     for name in names:
         setattr(instance, name, instance._meta.get_field(name).to_python(getattr(instance, name)))
+
+
+def _to_moments(instance: models.Model, *names: str) -> None:
+    """As `_to_dates`, for date-times; a day without a time begins at midnight."""
+    for name in names:
+        value = instance._meta.get_field(name).to_python(getattr(instance, name))
+        if value is not None and timezone.is_naive(value):
+            value = timezone.make_aware(value)
+        setattr(instance, name, value)
 
 
 def _check_size(file: Any, field: str) -> None:

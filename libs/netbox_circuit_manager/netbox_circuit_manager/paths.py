@@ -24,8 +24,12 @@ def read_path(path: CircuitPath) -> None:
     Raises `ValidationError` on the field that holds what cannot be used.
     """
     drawn = path.geojson_data
-    if path.kmz_file and not getattr(path.kmz_file, "_committed", True):
-        path.geojson_data = _checked("kmz_file", lambda: parse_kmz_file(path.kmz_file))
+    upload = path.kmz_file if path.kmz_file and not getattr(path.kmz_file, "_committed", True) else None
+    # Forms validate and then save one object; the file is read once.
+    if upload is not None and getattr(path, "upload_read", None) is not upload.file:
+        upload.seek(0)
+        path.geojson_data = _checked("kmz_file", lambda: parse_kmz_file(upload))
+        path.upload_read = upload.file
         # Length and middle belonged to the former drawing.
         path.path_distance_km = path.map_center_lat = path.map_center_lon = None
     elif drawn:

@@ -446,6 +446,8 @@ CREATE TABLE ip_assignment (
 	CONSTRAINT fk_ip_assignment_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
 );
 
+CREATE INDEX ix_ip_assignment_address ON ip_assignment (tenant_id, address);
+
 CREATE INDEX ix_ip_assignment_pool ON ip_assignment (tenant_id, pool_id);
 
 CREATE INDEX ix_ip_assignment_subscriber ON ip_assignment (tenant_id, subscriber_id);
@@ -1442,8 +1444,6 @@ CREATE TABLE usage_record (
  WITH (fillfactor = 50);
 
 CREATE INDEX ix_usage_record_invoice ON usage_record (tenant_id, invoice_id) WHERE invoice_id IS NOT NULL;
-
-CREATE INDEX ix_usage_record_pending ON usage_record (tenant_id, subscription_id, period_start) WHERE billed_status = 'pending';
 
 CREATE INDEX ix_usage_record_period ON usage_record (tenant_id, subscription_id, period_start, id);
 

@@ -38,7 +38,11 @@ async def test_a_session_gets_other_speeds_until_their_time_is_over(
     placed = await admin.post(f"{path}/coa", {**SLOW, "expires_at": until.isoformat()})
     assert placed.status_code == 202, placed.text
     policy = placed.json()
-    assert (policy["kind"], policy["subscriber_id"], policy["reason"]) == ("override", subscriber["id"], "trial")
+    assert (policy["kind"], policy["subscriber_id"], policy["reason"]) == (
+        "override",
+        subscriber["id"],
+        "trial",
+    )
     assert await speeds(login) == (5_000_000, 2_000_000)
     (order,) = await orders()
     assert (order["kind"], order["session_id"], order["reason"]) == ("coa", session, "trial")
@@ -164,9 +168,15 @@ async def test_the_dry_run_of_a_log_in(admin, subscriber, service, nas, dial, as
     await admin.patch(f"/api/nas/{nas.uid}", {"vendor": "cisco"})
     shown = await ask()
     assert shown["vendor"] == "cisco"
-    assert shown["reply"]["Cisco-AVPair"][1] == "qos-policy-out=add-class(sub,(class-default),shape(100000000))"
+    assert (
+        shown["reply"]["Cisco-AVPair"][1] == "qos-policy-out=add-class(sub,(class-default),shape(100000000))"
+    )
     unknown = await ask("nobody@alpha.example")
-    assert (unknown["answer"], unknown["reason"], unknown["subscriber_id"]) == ("Access-Reject", "unknown user", None)
+    assert (unknown["answer"], unknown["reason"], unknown["subscriber_id"]) == (
+        "Access-Reject",
+        "unknown user",
+        None,
+    )
     await dial(subscriber, device="a")
     assert (await ask(calling_station_id="a"))["answer"] == "Access-Accept"
     assert (await ask(calling_station_id="b"))["reason"] == "session limit"
@@ -186,9 +196,17 @@ async def test_the_dry_run_of_a_line(admin, subscriber, subscribe, provision, as
     patched = await admin.patch(path, {**line, "mac": "02:00:5e:10:00:01"})
     assert (patched.json()["circuit_id"], patched.json()["remote_id"]) == ("0/3/12", "olt-1")
     shown = await ask("anything", **line, ppp=False)
-    assert (shown["answer"], shown["found_by"], shown["needs_password"]) == ("Access-Accept", "circuit_id", False)
+    assert (shown["answer"], shown["found_by"], shown["needs_password"]) == (
+        "Access-Accept",
+        "circuit_id",
+        False,
+    )
     assert shown["reply"]["User-Name"] == "jane@alpha.example"
-    for other in ({"circuit_id": "0/3/12"}, {"remote_id": "olt-1"}, {"circuit_id": "0/3/12", "remote_id": "olt-2"}):
+    for other in (
+        {"circuit_id": "0/3/12"},
+        {"remote_id": "olt-1"},
+        {"circuit_id": "0/3/12", "remote_id": "olt-2"},
+    ):
         assert (await ask("anything", **other, ppp=False))["reason"] == "unknown user", other
     assert (await ask("anything", **line))["reason"] == "unknown user", "not under PPP"
     device = {"calling_station_id": "02-00-5E-10-00-01", "ppp": False}

@@ -34,7 +34,11 @@ async def test_an_offer_counts_for_its_days_and_no_two_share_one(admin, begin):
 
     made = await offer(1000, "2025-03-01", "2025-04-01")
     assert (made.status_code, made.json()["effective_until"]) == (201, "2025-04-01")
-    for start, end in (("2025-03-01", "2025-04-01"), ("2025-03-31", "2025-05-01"), ("2025-02-01", "2025-03-02")):
+    for start, end in (
+        ("2025-03-01", "2025-04-01"),
+        ("2025-03-31", "2025-05-01"),
+        ("2025-02-01", "2025-03-02"),
+    ):
         refused = await offer(2000, start, end)
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "PRICE_OVERLAPS"), start
     assert (await offer(2000, "2025-04-01", "2025-04-15")).status_code == 201
@@ -93,7 +97,10 @@ async def test_tiers_come_back_as_they_were_given(admin):
         0.1,
         [tiers[0], tiers[1], {"up_to": None, "unit_price": 0}],
     )
-    overlapping = {**body, "tiers": [{"up_to": 100, "unit_price": 1}, {"up_to": 50, "unit_price": 1}, {"unit_price": 1}]}
+    overlapping = {
+        **body,
+        "tiers": [{"up_to": 100, "unit_price": 1}, {"up_to": 50, "unit_price": 1}, {"unit_price": 1}],
+    }
     refused = await admin.post(USAGE, overlapping)
     assert (refused.status_code, refused.json()["error"]["details"][0]["field"]) == (422, "tiers.1.up_to")
 

@@ -11,10 +11,14 @@ import pytest
 from demarc.kernel.schema import PERSONAL
 from demarc.modules.billing.queries import account_summary, customer_balance, list_balances
 from demarc.modules.customers.states import CUSTOMER, CustomerStatus
+from demarc.modules.notifications.service import queue_notification
+from demarc.modules.notifications.states import Channel
 from demarc.modules.registry import complete_metadata
 from demarc.modules.services.service import activate_service, terminate_service
 from demarc.modules.subscriptions.service import cancel_subscription, open_subscription
 from demarc.workflows.customers.holdings import KEPT, all_holdings, direct_holdings
+
+from ..notifications.post import CONTEXT  # noqa: TID252 - the tests' own wording
 
 PATH = "/api/customers"
 
@@ -210,6 +214,41 @@ async def test_the_export_holds_everything_and_no_secret(admin, callers, buyer):
     assert (await support.get(path_of(books) + "/export")).status_code == 403
 
 
+async def go_on_line(books, admin):
+    """A subscriber whose name says who he is, what was seen of him, and a message to him."""
+    async with books.tx() as tx:
+        await activate_service(tx, books.sold.service.id)
+    made = await admin.post(
+        "/api/subscribers",
+        {
+            "username": "jane.unforgettable@alpha.example",
+            "customer_id": str(books.sold.customer.uid),
+            "service_id": str(books.sold.service.uid),
+            "service_type": "fiber_internet",
+        },
+    )
+    assert made.status_code == 201, made.text
+    async with books.tx() as tx:
+        await tx.connection.execute(
+            "INSERT INTO login_attempt (tenant_id, username, accepted, nas_id, attempted_at) "
+            "VALUES (1, 'jane.unforgettable@alpha.example', true, 1, now())"
+        )
+        await tx.connection.execute(
+            "INSERT INTO radius_session_history (tenant_id, id, nas_id, subscriber_id, service_id, username, acct_session_id, "
+            "started_at, updated_at, stopped_at, calling_station_id) SELECT 1, gen_random_uuid(), 1, id, service_id, username, "
+            "'s', now(), now(), now(), 'Unforgettable-MAC' FROM subscriber"
+        )
+        await queue_notification(
+            tx,
+            customer_id=books.sold.customer.id,
+            channel=Channel.EMAIL,
+            template="payment_reminder_1",
+            recipient="jane.unforgettable@example.com",
+            about="test",
+            context=CONTEXT | {"customer_name": "Jane Unforgettable"},
+        )
+
+
 async def test_erasure_waits_for_the_end_and_then_leaves_the_books_only(admin, buyer, scratch):
     books = await buyer()
     personal = {
@@ -220,7 +259,7 @@ async def test_erasure_waits_for_the_end_and_then_leaves_the_books_only(admin, b
     }
     await admin.patch(path_of(books), personal)
     await admin.post(path_of(books) + "/notes", {"body": "Jane Unforgettable called"}, idempotency_key="n1")
-    await admin.post("/api/customers", {"name": "Other"}, idempotency_key="c1")
+    await go_on_line(books, admin)
     erase = path_of(books) + "/erase"
     reason = {"reason": "asked for"}
     open_service = await admin.post(erase, reason)

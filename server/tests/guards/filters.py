@@ -71,6 +71,19 @@ RULES: dict[tuple[str, str], Rule] = {
     ("/api/customers", "search"): by_text("name", "email", "phone"),
     ("/api/billing/dunning/campaigns", "search"): by_text("name"),
     ("/api/plans", "search"): by_text("name", "id"),
+    ("/api/plans", "has_data_cap"): by_truth(lambda row: row["data_limit_gb"] is not None),
+    ("/api/bandwidth-profiles", "search"): Rule(
+        lambda rows: ["SLOWER"], lambda row, value: value.casefold() in row["name"].casefold()
+    ),
+    ("/api/data-caps", "used_up"): by_truth(lambda row: row["state"] == "used_up"),
+    ("/api/data-caps", "action"): Rule(
+        lambda rows: [row["data_limit_policy"]["action"] for row in rows],
+        lambda row, value: row["data_limit_policy"]["action"] == value,
+    ),
+    ("/api/data-caps/{service_id}/alerts", "threshold"): Rule(
+        lambda rows: [80, 100], lambda row, value: row["threshold_percent"] == value
+    ),
+    ("/api/access-policies", "open"): by_truth(lambda row: row["lifted_at"] is None),
     ("/api/services/lifecycle", "search"): by_text("service_name", "service_identifier"),
     ("/api/subscribers", "search"): by_text("username"),
     ("/api/billing/invoices", "overdue"): by_truth(lambda row: row["status"] == "overdue"),
@@ -109,6 +122,7 @@ RULES: dict[tuple[str, str], Rule] = {
 }
 
 ELSEWHERE: dict[tuple[str, str], str] = {
+    ("/api/coa-requests", "service_id"): "its rows name the subscriber; tests/access/test_policies.py",
     ("/api/billing/accounts/{customer_id}/statement", "currency"): "chooses the account, not rows; tests/billing/test_returns.py",
     ("/api/billing/ledger", "customer_id"): "its rows name an account; tests/billing/test_money.py",
     ("/api/addresses/{address}/history", "at"): "answers two lists; tests/access/test_sessions.py, test_the_sessions_of_an_address",

@@ -28,10 +28,10 @@ _LIVE = """
 _PAST = """
     INSERT INTO radius_session_history (tenant_id, id, nas_id, subscriber_id, service_id, username, acct_session_id,
         generation, started_at, updated_at, session_seconds, input_octets, output_octets, framed_ip, stopped_at,
-        terminate_cause)
+        terminate_cause, calling_station_id)
     SELECT tenant_id, $2, nas_id, subscriber_id, service_id, username, acct_session_id || '-past', generation,
            started_at - interval '1 day', updated_at - interval '1 day', 3600, 5, 7, framed_ip,
-           started_at - interval '23 hours', $3
+           started_at - interval '23 hours', $3, 'of ' || username
     FROM radius_session WHERE id = $1
 """
 
@@ -85,8 +85,9 @@ class Town:
             self.connect,
             self.rearrange,
             self.use,
+            self.use_up,
             self.bill,
-            self.pay,
+            self.pay_some,
             self.remind,
             self.order_about,
             self.employ,
@@ -279,7 +280,7 @@ class Town:
             await self.post("/api/billing/runs", period=month)
             await self.post("/api/billing/runs", period=month, subscription_id="sub_0")
 
-    async def pay(self) -> None:
+    async def pay_some(self) -> None:
         invoice = self.made["invoice"][3]
         for number, (method, amount) in enumerate((("card", 500), ("cash", invoice["amount_due"]))):
             await self.keep(
@@ -369,6 +370,55 @@ class Town:
                 body="Please pay {{ amount_due }}",
             )
 
+    async def use_up(self) -> None:
+        """Caps of two services, one used up; speeds with names; other speeds for a while."""
+        for name, mbps in (("Slow", 1), ("Slower", 0.5)):
+            await self.post("/api/bandwidth-profiles", name=name, download_mbps=mbps, upload_mbps=mbps)
+        plan, first, second = self.made["plan"][2], *self.made["service"][1:3]
+        await self.patch(f"/api/plans/{plan['id']}", data_limit_gb=100)
+        await self.post(
+            f"/api/plans/{plan['id']}/usage-prices",
+            usage_type="data_topup",
+            unit="GB",
+            unit_price=1,
+            effective_on="2020-01-01",
+        )
+        throttle = {"action": "throttle", "profile": "Slow"}
+        for service, policy in ((first, {"action": "block"}), (second, throttle)):
+            path = f"/api/data-caps/{service['id']}"
+            body = {"data_limit_gb": 10, "data_limit_policy": policy}
+            answer = await self.admin.client.put(path, json=body)
+            assert answer.is_success, answer.text
+        await self.post(f"{path}/top-ups", gb=1)
+        await self.post(f"{path}/top-ups", gb=2, grant=True, reason="sorry")
+        of_second = "(SELECT id FROM service WHERE uid = $1)"
+        await self.execute(
+            f"UPDATE data_period SET used_octets = 20::bigint << 30 WHERE service_id = {of_second}",
+            uuid.UUID(second["id"]),
+        )
+        await self.execute(
+            "INSERT INTO data_period (tenant_id, service_id, month_on, limit_octets, used_octets) "
+            f"VALUES (1, {of_second}, '2025-10-01', 10, 5)",
+            uuid.UUID(second["id"]),
+        )
+        for threshold, outcome in ((80, "told"), (100, "late")):
+            await self.execute(
+                "INSERT INTO data_crossing (tenant_id, service_id, month_on, threshold, allowance_octets, used_octets, "
+                f"crossed_at, outcome) VALUES (1, {of_second}, '2025-10-01', $2::int, 10, 10, "
+                "'2025-10-20'::timestamptz + $2::int * interval '1 minute', $3)",
+                uuid.UUID(second["id"]), threshold, outcome,
+            )  # fmt: skip
+        policies = [
+            await self.post("/api/access-policies", **whom, download_mbps=5, upload_mbps=1)
+            for whom in ({"service_id": first["id"]}, {"subscriber_id": self.made["subscriber"][2]["id"]})
+        ]
+        await self.post(f"/api/access-policies/{policies[0]['id']}/lift")
+        await self.execute(
+            "INSERT INTO access_policy (tenant_id, service_id, kind, blocks, placed_by, placed_at) "
+            f"VALUES (1, {of_second}, 'fair_use', true, 'test', now())",
+            uuid.UUID(second["id"]),
+        )
+
     async def order_about(self) -> None:
         faster = {"download_mbps": 300, "upload_mbps": 60}
         await self.patch(f"/api/subscribers/{self.made['subscriber'][2]['id']}", bandwidth_profile=faster)
@@ -431,7 +481,7 @@ class Town:
             "reference": uuid.uuid4().hex,
         }
 
-    async def pay(self, invoice: Any, spare: int = 0) -> Any:
+    async def pay_off(self, invoice: Any, spare: int = 0) -> Any:
         return await self.post("/api/billing/payments", **self.payment_of(invoice, spare))
 
 

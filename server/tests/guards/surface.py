@@ -13,6 +13,7 @@ WINDOW = frozenset({"skip", "limit", "sort"})
 # Lists whose rows hold the ids of paths that have no list above them: path -> (list, field of its rows).
 _ELSEWHERE = {
     "/api/billing/accounts/{customer_id}": ("/api/customers", "id"),
+    "/api/data-caps/{service_id}": ("/api/data-caps", "service_id"),
     "/api/addresses/{address}": ("/api/subscribers", "static_ipv4"),
 }
 

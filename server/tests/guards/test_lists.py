@@ -57,7 +57,7 @@ async def _fullest(surface, one, admin) -> Listed:
 def test_every_list_has_rows_to_be_looked_at(lists):
     assert len(lists) > 20
     few = [one.operation.name for one in lists if len(one.rows) < 2 and one.operation.path not in ONE_ROW]
-    assert few == [], "let tests/guards/inhabited.py make at least two rows of each"
+    assert few == [], f"{few}: let tests/guards/inhabited.py make at least two rows of each"
 
 
 def test_every_list_has_a_window(house):
@@ -126,7 +126,7 @@ def test_every_filter_has_a_rule(lists):
         for name in one.operation.filters
         if (one.operation.path, name) not in ELSEWHERE and _rule(one, name) is None
     ]
-    assert unknown == [], "no field of that name: write the rule into tests/guards/filters.py"
+    assert unknown == [], f"{unknown}: no field of that name: write the rule into tests/guards/filters.py"
 
 
 async def test_every_filter_answers_what_it_promises(lists):

@@ -239,7 +239,7 @@ async def bring_invoice(town: Town, status: InvoiceStatus) -> dict[str, Any]:
     made = await town.owe(due="2035-01-01" if status is I.PENDING else "2025-10-15")
     path = f"/api/billing/invoices/{made['id']}"
     if status is I.PAID:
-        await town.pay(made)
+        await town.pay_off(made)
     elif status is I.VOID:
         await town.post(f"{path}/void", reason="test")
     elif status is I.REFUNDED:
@@ -275,9 +275,9 @@ INVOICES = Walk(
         "credit all of it": Command(
             of_invoice("credit-notes", reason="test"), dict.fromkeys((I.PENDING, I.OVERDUE, I.PAID), I.REFUNDED)
         ),
-        # Money that came in is never refused: what the invoice does not need is the customer's credit.
+        # Money that came in is taken: what the invoice does not need is the customer's credit.
         "pay all of it": Command(
-            pay_invoice, {**dict.fromkeys(I, SAME), I.PENDING: I.PAID, I.OVERDUE: I.PAID}
+            pay_invoice, {I.PENDING: I.PAID, I.OVERDUE: I.PAID, I.PAID: SAME, I.REFUNDED: SAME}
         ),
         "due later": Command(due_later, {I.PENDING: SAME, I.OVERDUE: I.PENDING}),
     },
@@ -288,7 +288,7 @@ P = PaymentStatus
 
 
 async def bring_payment(town: Town, status: PaymentStatus) -> str:
-    made = await town.pay(await town.owe(), spare=500)
+    made = await town.pay_off(await town.owe(), spare=500)
     path = f"/api/billing/payments/{made['id']}"
     if status is P.REVERSED:
         await town.post(f"{path}/reverse", reason="test")
@@ -412,6 +412,7 @@ NOT_BY_HAND = {
 """Machines without commands of their own on the surface, by their entity, and where their moves are tried."""
 
 OTHER_WORDS = {
+    "INVOICE_VOID": "is void",
     "INVOICE_NOT_OPEN": "only an open one can",
     "REFUND_EXCEEDS_PAYMENT": "can be paid back",
     "CUSTOMER_ERASED": "take on a new one",

@@ -118,7 +118,9 @@ def act(database):
 def messages(admin):
     async def texts():
         listed = (await admin.get("/api/notifications", limit=500)).json()["notifications"]
-        return [(row["channel"], row["template"]) for row in sorted(listed, key=lambda row: row["created_at"])]
+        return [
+            (row["channel"], row["template"]) for row in sorted(listed, key=lambda row: row["created_at"])
+        ]
 
     return texts
 
@@ -141,7 +143,9 @@ def login(begin):
 FULL, SLOW = ("accept", 100_000_000, 50_000_000), ("accept", 2_000_000, 1_000_000)
 
 
-async def test_two_messages_then_slower_then_a_top_up_and_fast_again(admin, sell, meter, act, messages, login):
+async def test_two_messages_then_slower_then_a_top_up_and_fast_again(
+    admin, sell, meter, act, messages, login
+):
     service, subscriber = await sell()
     path = f"/api/data-caps/{service['id']}"
     fresh = (await admin.get(path)).json()
@@ -172,10 +176,12 @@ async def test_two_messages_then_slower_then_a_top_up_and_fast_again(admin, sell
     assert await login(subscriber) == FULL
     shown = (await admin.get(path)).json()
     assert (shown["allowance_gb"], shown["line"], shown["state"]) == (15, "full", "warned")
-    pending = (await admin.get("/api/billing/usage/pending", subscription_id=service["subscription_id"])).json()
-    assert [(r["usage_type"], r["total_amount"]) for r in pending["records"] if r["usage_type"] != "bandwidth_gb"] == [
-        ("data_topup", 450)
-    ]
+    pending = (
+        await admin.get("/api/billing/usage/pending", subscription_id=service["subscription_id"])
+    ).json()
+    assert [
+        (r["usage_type"], r["total_amount"]) for r in pending["records"] if r["usage_type"] != "bandwidth_gb"
+    ] == [("data_topup", 450)]
     alerts = (await admin.get(f"{path}/alerts", sort="crossed_at")).json()["alerts"]
     assert [(a["threshold_percent"], a["allowance_gb"], a["outcome"]) for a in alerts][:2] == [
         (80, 10, "told"),
@@ -207,14 +213,20 @@ async def test_the_new_month_begins_anew(admin, sell, meter, act, messages, logi
     assert (shown["used_gb"], shown["state"], shown["line"]) == (0, "ok", "full")
     await meter(service, 8)
     await act()
-    assert [template for _, template in await messages()] == ["data_usage_80", "data_usage_100", "data_usage_80"]
+    assert [template for _, template in await messages()] == [
+        "data_usage_80",
+        "data_usage_100",
+        "data_usage_80",
+    ]
     periods = (await admin.get(f"/api/data-caps/{service['id']}/periods")).json()
     assert [(p["used_gb"], p["used_percent"]) for p in periods["periods"]] == [(8, 80), (11, 110)]
     by_use = (await admin.get(f"/api/data-caps/{service['id']}/periods", sort="-used_gb", limit=1)).json()
     assert ([p["used_gb"] for p in by_use["periods"]], by_use["total"]) == ([11], 2)
 
 
-async def test_what_comes_late_for_a_month_that_is_over_changes_nothing(sell, meter, act, messages, login, admin):
+async def test_what_comes_late_for_a_month_that_is_over_changes_nothing(
+    sell, meter, act, messages, login, admin
+):
     service, subscriber = await sell()
     await meter(service, 20, at=datetime(2025, 10, 14, tzinfo=UTC))
     await act()
@@ -245,16 +257,22 @@ async def test_charge_bills_what_is_over_and_top_ups_come_off(admin, sell, meter
     await meter(service, 14)
     await act()
     assert await login(subscriber) == FULL
-    pending = (await admin.get("/api/billing/usage/pending", subscription_id=service["subscription_id"])).json()
+    pending = (
+        await admin.get("/api/billing/usage/pending", subscription_id=service["subscription_id"])
+    ).json()
     assert pending["total_amount"] == 200
     await admin.post(f"/api/data-caps/{service['id']}/top-ups", {"gb": 3, "grant": True})
-    pending = (await admin.get("/api/billing/usage/pending", subscription_id=service["subscription_id"])).json()
+    pending = (
+        await admin.get("/api/billing/usage/pending", subscription_id=service["subscription_id"])
+    ).json()
     assert pending["total_amount"] == 50
     assert (await sell_refused(admin, {"action": "charge"})) == 422
 
 
 async def sell_refused(admin, policy):
-    return (await admin.post("/api/plans", {**PLAN, "plan_id": "other", "data_limit_policy": policy})).status_code
+    return (
+        await admin.post("/api/plans", {**PLAN, "plan_id": "other", "data_limit_policy": policy})
+    ).status_code
 
 
 async def test_who_subscribes_while_throttled_is_throttled(admin, sell, meter, act, login):
@@ -332,7 +350,9 @@ async def test_a_service_gets_its_own_cap_that_counts_from_the_month_on_and_lose
     path = f"/api/data-caps/{service['id']}"
     assert (await admin.get(path)).json()["error"]["code"] == "NO_DATA_CAP"
     await meter(service, 4)
-    slow = (await admin.post("/api/bandwidth-profiles", {"name": "Slow", "download_mbps": 2, "upload_mbps": 1})).json()
+    slow = (
+        await admin.post("/api/bandwidth-profiles", {"name": "Slow", "download_mbps": 2, "upload_mbps": 1})
+    ).json()
     body = {"data_limit_gb": 4, "data_limit_policy": {"action": "throttle", "profile": slow["name"]}}
     put = await admin.client.put(path, json=body)
     assert (put.status_code, put.json()["used_gb"], put.json()["line"]) == (200, 4, "throttled"), put.text
@@ -350,7 +370,10 @@ async def test_a_service_gets_its_own_cap_that_counts_from_the_month_on_and_lose
         {"data_limit_gb": 0},
         {"data_limit_gb": 4, "data_limit_policy": {"action": "throttle"}},
         {"data_limit_gb": 4, "data_limit_policy": {"action": "block", "download_mbps": 1, "upload_mbps": 1}},
-        {"data_limit_gb": 4, "data_limit_policy": {"action": "throttle", "profile": "Slow", "upload_mbps": 1}},
+        {
+            "data_limit_gb": 4,
+            "data_limit_policy": {"action": "throttle", "profile": "Slow", "upload_mbps": 1},
+        },
         {"data_limit_gb": 4, "data_limit_policy": {"action": "vanish"}},
         {},
     ):
@@ -385,7 +408,7 @@ async def test_the_list_of_caps_and_its_filters(admin, sell, meter, callers):
     assert (await beta.post(f"/api/data-caps/{one['id']}/top-ups", {"gb": 1})).status_code == 404
 
 
-async def test_a_top_up_without_a_price_or_a_cap(admin, sell, seller=None):
+async def test_a_top_up_without_a_price_or_a_cap(admin, sell):
     service, _ = await sell(plan_id="plan_no_price", usage_prices=[])
     path = f"/api/data-caps/{service['id']}/top-ups"
     assert (await admin.post(path, {"gb": 1})).json()["error"]["code"] == "NO_TOP_UP_PRICE"
@@ -403,7 +426,9 @@ async def test_what_was_sold_keeps_its_cap_and_another_plan_brings_its_own(admin
     assert (await admin.get(path)).json()["data_limit_gb"] == 10
     later, _ = await sell(plan_id="plan_capped")
     assert (await admin.get(f"/api/data-caps/{later['id']}")).json()["data_limit_gb"] == 99
-    assert (await admin.patch("/api/plans/plan_capped", {"data_limit_gb": None})).json()["data_limit_gb"] is None
+    assert (await admin.patch("/api/plans/plan_capped", {"data_limit_gb": None})).json()[
+        "data_limit_gb"
+    ] is None
     assert (await admin.patch("/api/plans/plan_capped", {"data_limit_policy": {}})).status_code == 422
     assert (await admin.get("/api/plans", has_data_cap=True)).json()["total"] == 0
     ended = await admin.post(f"/api/services/lifecycle/{service['id']}/terminate", {"reason": "moved away"})

@@ -44,7 +44,17 @@ def rates(draw):
 
 def line(quantity, rate, *, price_id=1, day=1):
     return UsageLine(
-        1, "s", "bandwidth_gb", "GB", rate.unit_price, "USD", datetime(2025, 10, day), 1, quantity, None, price_id  # noqa: DTZ001
+        1,
+        "s",
+        "bandwidth_gb",
+        "GB",
+        rate.unit_price,
+        "USD",
+        datetime(2025, 10, day),
+        1,
+        quantity,
+        None,
+        price_id,  # noqa: DTZ001
     )
 
 
@@ -64,7 +74,10 @@ def plain_cost(rate, records, bonus):
                 tier = next(t for t in rate.tiers if t.up_to is None or reached < t.up_to)
                 end, price = tier.up_to, tier.unit_price
             else:
-                end, price = None, next(t for t in rate.tiers if t.up_to is None or whole <= t.up_to).unit_price
+                end, price = (
+                    None,
+                    next(t for t in rate.tiers if t.up_to is None or whole <= t.up_to).unit_price,
+                )
             part = left if end is None else min(left, end - reached)
             cost += part * price
             reached, left = reached + part, left - part
@@ -75,10 +88,9 @@ def plain_cost(rate, records, bonus):
 def test_a_month_costs_what_its_records_cost_one_by_one(rate, records, bonus):
     whole = sum(records, Decimal(0))
     assert rate.cost(whole, bonus=bonus) == plain_cost(rate, records, bonus)
-    assert (
-        rate_lines([line(whole, rate)], {1: rate}, {}, {line(whole, rate).month: bonus})[0].exact_amount
-        == plain_cost(rate, records, bonus)
-    )
+    assert rate_lines([line(whole, rate)], {1: rate}, {}, {line(whole, rate).month: bonus})[
+        0
+    ].exact_amount == plain_cost(rate, records, bonus)
 
 
 @given(rates(), st.lists(quantities, min_size=1, max_size=12), st.data())
@@ -102,7 +114,9 @@ def test_it_does_not_matter_how_a_month_is_parted_into_invoices(rate, records, d
 
 
 def test_a_volume_price_that_falls_takes_nothing_back():
-    rate = Rate(PriceModel.VOLUME, Decimal(1), tiers=(Tier(Decimal(100), Decimal(1)), Tier(None, Decimal("0.5"))))
+    rate = Rate(
+        PriceModel.VOLUME, Decimal(1), tiers=(Tier(Decimal(100), Decimal(1)), Tier(None, Decimal("0.5")))
+    )
     one = line(Decimal(10), rate)
     assert rate.cost(Decimal(100)) == 100
     assert rate.cost(Decimal(110)) == 55
@@ -184,14 +198,23 @@ MODELS = [
         lambda q: min(q, Decimal(50)) * Decimal("0.1") + max(q - 50, Decimal(0)) * Decimal("0.02"),
     ),
     (
-        {"model": "volume", "tiers": [{"up_to": 50, "unit_price": 0.1}, {"up_to": 200, "unit_price": 0.09}, {"unit_price": 0}]},
+        {
+            "model": "volume",
+            "tiers": [
+                {"up_to": 50, "unit_price": 0.1},
+                {"up_to": 200, "unit_price": 0.09},
+                {"unit_price": 0},
+            ],
+        },
         lambda q: q * Decimal("0.09"),
     ),
 ]
 
 
 @pytest.mark.parametrize(("body", "cost"), MODELS, ids=[body["model"] for body, _ in MODELS])
-async def test_metered_and_posted_usage_cost_the_same_in_report_pending_and_invoices(admin, sold, scratch, body, cost):
+async def test_metered_and_posted_usage_cost_the_same_in_report_pending_and_invoices(
+    admin, sold, scratch, body, cost
+):
     await price(admin, sold, body)
     octets = 90 * GB_OCTETS + 12_345
     await meter(scratch, sold, octets, datetime(2025, 10, 3, tzinfo=UTC))
@@ -206,7 +229,9 @@ async def test_metered_and_posted_usage_cost_the_same_in_report_pending_and_invo
     assert len(report["breakdown"]) == 1 or body["model"] == "package"
     pending = (await admin.get(f"{BASE}/pending", **asked)).json()
     assert pending["total_amount"] == expected
-    assert (await admin.post(f"{BASE}/aggregate", {**asked, "period_type": "daily"})).json()["total_amount"] == expected
+    assert (await admin.post(f"{BASE}/aggregate", {**asked, "period_type": "daily"})).json()[
+        "total_amount"
+    ] == expected
 
     first = await invoice(admin, sold, **OCTOBER)
     assert sum(entry["amount"] for entry in first["line_items"]) == expected
@@ -246,7 +271,9 @@ async def test_usage_without_a_price_takes_the_plans_of_its_day(admin, sold):
     assert (refused.status_code, refused.json()["error"]["details"][0]["field"]) == (422, "unit_price")
     other_unit = {**sold.usage(unit="MB"), "unit_price": None}
     assert (await admin.post(f"{BASE}/records", other_unit)).status_code == 422
-    bulk = await admin.post(f"{BASE}/records/bulk?on_error=skip", {"records": [sold.usage(quantity=7), unknown]})
+    bulk = await admin.post(
+        f"{BASE}/records/bulk?on_error=skip", {"records": [sold.usage(quantity=7), unknown]}
+    )
     assert (bulk.json()["created"], bulk.json()["rejected"]) == (1, 1)
 
 

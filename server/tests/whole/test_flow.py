@@ -176,16 +176,18 @@ def test_the_audit_log_is_verified_and_no_packet_waits(platform):
     assert "0 of 0 booked" in platform.command("accounting", "retry").stdout
 
 
+async def go_to_the_last_minutes_of_the_month(api):
+    """A session must not fall silent in between: two and a half intervals without a packet end it."""
+    now = datetime.now(ZoneInfo("America/Chicago")) + await api.clock_offset()
+    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    minutes = int(((first + timedelta(days=32)).replace(day=1) - now) / timedelta(minutes=1)) - 8
+    await api.post("/api/sandbox/clock/advance", {"minutes": max(minutes, 0)})
+
+
 async def test_used_up_data_slows_the_line_by_coa_until_a_top_up_and_until_the_new_month(platform):
     """80 and 100 % of a data cap: two messages, the slower speeds at the NAS that holds the session, and back again."""
     async with platform.api() as api:
-        zone = ZoneInfo("America/Chicago")
-        now = datetime.now(zone) + await api.clock_offset()
-        month_end = (
-            now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)
-        ).replace(day=1)
-        to_the_last_minutes = int((month_end - now) / timedelta(minutes=1)) - 8
-        await api.post("/api/sandbox/clock/advance", {"minutes": max(to_the_last_minutes, 0)})
+        await go_to_the_last_minutes_of_the_month(api)
         mark = uuid.uuid4().hex[:6]
         await api.post(
             "/api/plans",
@@ -271,11 +273,14 @@ async def test_the_dry_run_says_what_freeradius_answers(platform):
             row for row in (await api.get("/api/nas", limit=500))["nas"] if row["source_ip"] == nas.source_ip
         )
 
+        device = "02:00:00:00:00:01"  # who has its session still is not a second device
+
         async def dry_run(**query):
             return await api.get("/api/access/authorization", nas_id=row["id"], username=name, **query)
 
         async def agree():
-            real, told = await nas.dial(name, "secure_pass_456"), await dry_run()
+            real = await nas.dial(name, "secure_pass_456", calling_station_id=device)
+            told = await dry_run(calling_station_id=device)
             assert told["answer"] == ("Access-Accept" if real.accepted else "Access-Reject")
             first = {
                 key: str(value[0] if isinstance(value, list) else value)

@@ -12,6 +12,9 @@ from .limits import MAX_DEPTH, MAX_FEATURES, MAX_FILE_BYTES, MAX_POSITIONS, MAX_
 Position = tuple[float, float]
 GeoJSON = dict[str, Any]
 
+DIMENSIONS = 2  # longitude and latitude; an altitude may follow
+EASTERNMOST, NORTHERNMOST = 180, 90
+
 # How deeply positions are nested in each geometry
 LEVELS = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
 SHORTEST = {"LineString": 2, "MultiLineString": 2, "Polygon": 4, "MultiPolygon": 4}
@@ -51,7 +54,9 @@ def read_geojson(document: Any) -> GeoJSON:
         features.append(feature)
         if len(features) > MAX_FEATURES:
             raise PathFileError(f"The path has more than {MAX_FEATURES:,} features")
-    checked = [_check_feature(name, description, geometry, budget) for name, description, geometry in features]
+    checked = [
+        _check_feature(name, description, geometry, budget) for name, description, geometry in features
+    ]
     if not checked:
         raise PathFileError("The GeoJSON has no feature with a geometry")
     return {"type": "FeatureCollection", "features": checked}
@@ -108,14 +113,22 @@ def _feature(feature: Mapping[str, Any], depth: int) -> Iterator[tuple[str, str,
     if feature.get("geometry") is None:
         return
     for _name, _description, geometry in _features(feature["geometry"], depth + 1):
-        yield str(known.get("name") or "")[:MAX_TEXT], str(known.get("description") or "")[:MAX_TEXT], geometry
+        yield (
+            str(known.get("name") or "")[:MAX_TEXT],
+            str(known.get("description") or "")[:MAX_TEXT],
+            geometry,
+        )
 
 
 def _check_feature(name: str, description: str, geometry: Mapping[str, Any], budget: _Budget) -> GeoJSON:
     kind = str(geometry.get("type"))
     coordinates = _check(geometry.get("coordinates"), LEVELS[kind], SHORTEST.get(kind, 1), budget)
     properties = {key: value for key, value in (("name", name), ("description", description)) if value}
-    return {"type": "Feature", "properties": properties, "geometry": {"type": kind, "coordinates": coordinates}}
+    return {
+        "type": "Feature",
+        "properties": properties,
+        "geometry": {"type": kind, "coordinates": coordinates},
+    }
 
 
 def _check(coordinates: Any, level: int, shortest: int, budget: _Budget) -> Any:
@@ -130,10 +143,10 @@ def _check(coordinates: Any, level: int, shortest: int, budget: _Budget) -> Any:
 
 def _check_position(position: Any, budget: _Budget) -> list[float]:
     budget.take()
-    if len(position) < 2 or not all(_is_number(value) for value in position[:2]):
+    if len(position) < DIMENSIONS or not all(_is_number(value) for value in position[:2]):
         raise PathFileError("A position is not two numbers, longitude and latitude")
     longitude, latitude = float(position[0]), float(position[1])
-    if not -180 <= longitude <= 180 or not -90 <= latitude <= 90:
+    if abs(longitude) > EASTERNMOST or abs(latitude) > NORTHERNMOST:
         raise PathFileError(f"({longitude:g}, {latitude:g}) is not a longitude and a latitude in degrees")
     return [longitude, latitude]
 

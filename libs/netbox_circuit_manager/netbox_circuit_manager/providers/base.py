@@ -110,7 +110,11 @@ class BaseProviderSync(ABC):
         """Authenticates and returns `{success, message, response_time}`; the time in seconds."""
         started = time.perf_counter()
         success, message = self._try_connection()
-        return {"success": success, "message": message, "response_time": round(time.perf_counter() - started, 3)}
+        return {
+            "success": success,
+            "message": message,
+            "response_time": round(time.perf_counter() - started, 3),
+        }
 
     def _try_connection(self) -> tuple[bool, str]:
         from ..sync.watched import Watched  # noqa: PLC0415 - keeps the providers importable by themselves

@@ -11,8 +11,15 @@ from urllib.parse import urlsplit
 
 import requests
 
-from .base import BaseProviderSync, setting
-from .errors import AuthenticationError, BadAnswer, ConfigurationError, ProviderUnavailable, RateLimited, RowRefused
+from .base import BaseProviderSync
+from .errors import (
+    AuthenticationError,
+    BadAnswer,
+    ConfigurationError,
+    ProviderUnavailable,
+    RateLimited,
+    RowRefused,
+)
 from .paging import Answer, ListRequest, Paging, Row
 from .records import ChargeRecord, CircuitRecord, TicketRecord, read_currency
 from .transport import CarrierResponse, explain_exception, explain_status, public_address
@@ -20,6 +27,7 @@ from .transport import CarrierResponse, explain_exception, explain_status, publi
 if TYPE_CHECKING:
     from circuits.models import Circuit
 
+REDIRECT = 300
 UNAUTHORIZED = 401
 TOO_MANY = 429
 SERVER_ERROR = 500
@@ -33,7 +41,9 @@ class CarrierProviderSync(BaseProviderSync):
     list says how many rows it has, so that a circuit missing from it is certainly gone).
     """
 
-    retried_methods: ClassVar[frozenset[str]] = frozenset({"GET", "HEAD", "POST"})  # every POST here only reads
+    retried_methods: ClassVar[frozenset[str]] = frozenset(
+        {"GET", "HEAD", "POST"}
+    )  # every POST here only reads
     supports_delta: ClassVar[bool] = False
     publishes_tickets: ClassVar[bool] = False
     publishes_charges: ClassVar[bool] = False
@@ -116,7 +126,9 @@ class CarrierProviderSync(BaseProviderSync):
         if response.status_code == UNAUTHORIZED and self.renew_credentials():
             response = self._send(request)
         check_status(response)
-        return Answer(body=decode(response), headers={name.lower(): value for name, value in response.headers.items()})
+        return Answer(
+            body=decode(response), headers={name.lower(): value for name, value in response.headers.items()}
+        )
 
     def renew_credentials(self) -> bool:
         """Called after a 401; True when it is worth asking again."""
@@ -133,13 +145,15 @@ class CarrierProviderSync(BaseProviderSync):
         return self.send(request.method, self.url(request.path), params=dict(request.query), json=body)
 
     def send(self, method: str, address: str, **arguments: Any) -> requests.Response:
-        """requests' `request` whose exceptions are `ProviderError`s."""
+        """A request as requests sends it, but whose exceptions are `ProviderError`s."""
         try:
             return self.session.request(method, address, **arguments)
         except (BadAnswer, ConfigurationError):
             raise
         except requests.RequestException as error:
-            raise ProviderUnavailable(f"{method} {public_address(address)}: {explain_exception(error)}") from error
+            raise ProviderUnavailable(
+                f"{method} {public_address(address)}: {explain_exception(error)}"
+            ) from error
 
     # The methods of the guide
 
@@ -178,7 +192,9 @@ class OAuthProviderSync(CarrierProviderSync):
 
     def authenticate(self) -> bool:
         if not self.api_key or not self.api_secret:
-            raise ConfigurationError("The configuration needs an API key (client id) and an API secret (client secret)")
+            raise ConfigurationError(
+                "The configuration needs an API key (client id) and an API secret (client secret)"
+            )
         self.session.headers["Authorization"] = f"Bearer {self._fetch_token()}"
         return True
 
@@ -202,7 +218,6 @@ class OAuthProviderSync(CarrierProviderSync):
         )
         return _read_token(response)
 
-
     def _token_address(self) -> str:
         """Where tokens come from. The client secret goes to the endpoint's host or one below it, never elsewhere."""
         address = self.parameters.get("token_url")
@@ -218,7 +233,9 @@ class OAuthProviderSync(CarrierProviderSync):
 
 def _read_token(response: requests.Response) -> str:
     if response.status_code in (400, 401, 403):
-        raise AuthenticationError(f"The carrier refused the credentials ({public_address(response.url)}: {explain_status(response)})")
+        raise AuthenticationError(
+            f"The carrier refused the credentials ({public_address(response.url)}: {explain_status(response)})"
+        )
     check_status(response)
     answer = decode(response)
     token = answer.get("access_token") if isinstance(answer, dict) else None
@@ -232,7 +249,7 @@ def _read_token(response: requests.Response) -> str:
 def check_status(response: requests.Response) -> None:
     """Raises the `ProviderError` that fits an answer which is not a success."""
     status = response.status_code
-    if status < 300:
+    if status < REDIRECT:
         return
     text = f"{response.request.method} {public_address(response.url)}: {explain_status(response)}"
     if status in (401, 403):
@@ -251,7 +268,9 @@ def decode(response: requests.Response) -> Any:
     except ValueError as error:
         kind = response.headers.get("Content-Type", "no stated type").partition(";")[0]
         where = public_address(response.url)
-        raise BadAnswer(f"{where}: the answer is not JSON but {kind} ({len(response.content)} bytes)") from error
+        raise BadAnswer(
+            f"{where}: the answer is not JSON but {kind} ({len(response.content)} bytes)"
+        ) from error
 
 
 __all__ = ["CarrierProviderSync", "CarrierResponse", "OAuthProviderSync", "check_status", "decode"]

@@ -23,7 +23,7 @@ Paging types: `none`, `page`, `offset`, `cursor`, `days`; their other keys are t
 from collections.abc import Iterator, Mapping
 from dataclasses import fields as dataclass_fields
 from datetime import UTC, date, datetime
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 from .carrier import OAuthProviderSync
@@ -49,13 +49,48 @@ from .registry import provider_registry
 
 PAGING: dict[str, type] = {"none": SinglePage, "page": PageNumber, "offset": Offset, "cursor": Cursor}
 CIRCUIT_FIELDS = frozenset(
-    "carrier_id cid customer_id account status nrc mrc currency contract_number start_date end_date term_months path".split()
+    {
+        "carrier_id",
+        "cid",
+        "customer_id",
+        "account",
+        "status",
+        "nrc",
+        "mrc",
+        "currency",
+        "contract_number",
+        "start_date",
+        "end_date",
+        "term_months",
+        "path",
+    }
 )
 TICKET_FIELDS = frozenset(
-    "number circuit subject status priority opened_at closed_at description resolution url".split()
+    {
+        "number",
+        "circuit",
+        "subject",
+        "status",
+        "priority",
+        "opened_at",
+        "closed_at",
+        "description",
+        "resolution",
+        "url",
+    }
 )
 CHARGE_FIELDS = frozenset(
-    "bill_number line circuit kind amount currency period_start period_end description".split()
+    {
+        "bill_number",
+        "line",
+        "circuit",
+        "kind",
+        "amount",
+        "currency",
+        "period_start",
+        "period_end",
+        "description",
+    }
 )
 CHARGE_KINDS = frozenset({"recurring", "non_recurring", "usage", "credit"})
 
@@ -152,7 +187,9 @@ class CustomProviderSync(OAuthProviderSync):
     def _part(self, name: str) -> Mapping[str, Any]:
         part = self.parameters.get(name)
         if not isinstance(part, Mapping):
-            raise ConfigurationError(f"The parameter {name} is missing: it says where the carrier lists its {name}")
+            raise ConfigurationError(
+                f"The parameter {name} is missing: it says where the carrier lists its {name}"
+            )
         return part
 
     # Rows
@@ -172,7 +209,9 @@ class CustomProviderSync(OAuthProviderSync):
         return {**row, **self._details(identifier)}
 
     def get_circuit_details(self, circuit_id: str) -> dict[str, Any]:
-        return dict(self._details(circuit_id)) if self.needs_details else super().get_circuit_details(circuit_id)
+        return (
+            dict(self._details(circuit_id)) if self.needs_details else super().get_circuit_details(circuit_id)
+        )
 
     def read_circuit(self, row: Row) -> CircuitRecord:
         def value(name: str) -> Any:
@@ -250,7 +289,9 @@ class CustomProviderSync(OAuthProviderSync):
 
     def _field(self, part: str, row: Row, name: str) -> Any:
         if part not in self._fields:
-            self._fields[part] = {field: str(path) for field, path in self._part(part).get("fields", {}).items()}
+            self._fields[part] = {
+                field: str(path) for field, path in self._part(part).get("fields", {}).items()
+            }
         path = self._fields[part].get(name)
         return find(row, path) if path else None
 
@@ -285,18 +326,25 @@ def build_paging(part: Any, since: date | None = None) -> Paging:
     known = {each.name for each in dataclass_fields(paging)}
     if unknown := set(keys) - known:
         raise ConfigurationError(f"paging of type {kind} has no {', '.join(sorted(unknown))}")
-    return paging(**keys, **({"limit": limit} if limit and "limit" in known else {}))  # type: ignore[no-any-return]
+    return paging(**keys, **({"limit": limit} if limit and "limit" in known else {}))
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Raises `ConfigurationError` naming the first thing that cannot work."""
     if "circuits" not in parameters:
-        raise ConfigurationError("The parameter circuits is missing: it says where the carrier lists its circuits")
+        raise ConfigurationError(
+            "The parameter circuits is missing: it says where the carrier lists its circuits"
+        )
     for name, known in (("circuits", CIRCUIT_FIELDS), ("tickets", TICKET_FIELDS), ("charges", CHARGE_FIELDS)):
         if name in parameters:
             _check_part(name, parameters[name], known)
     auth = parameters.get("auth", {})
-    if not isinstance(auth, Mapping) or auth.get("type", "bearer") not in ("bearer", "basic", "header", "oauth"):
+    if not isinstance(auth, Mapping) or auth.get("type", "bearer") not in (
+        "bearer",
+        "basic",
+        "header",
+        "oauth",
+    ):
         raise ConfigurationError("auth must be an object whose type is bearer, basic, header or oauth")
 
 
@@ -309,7 +357,9 @@ def _check_part(name: str, part: Any, known: frozenset[str]) -> None:
     if not isinstance(fields, Mapping) or not fields:
         raise ConfigurationError(f"{name}.fields must say which of the carrier's fields is which")
     if unknown := set(fields) - known:
-        raise ConfigurationError(f"{name}.fields has no {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+        raise ConfigurationError(
+            f"{name}.fields has no {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"
+        )
     if name == "circuits" and "carrier_id" not in fields:
         raise ConfigurationError("circuits.fields needs carrier_id: the key by which circuits are recognised")
     if "details" in part and "{id}" not in str(part["details"]):

@@ -53,7 +53,9 @@ class FakeProviderSync(CarrierProviderSync):
             state=STATES.get(str(row.get("status") or ""), ""),
             nrc=nrc,
             mrc=mrc,
-            currency=read_currency(row.get("currency"), self.currencies, self.stated_currency or default_currency()),
+            currency=read_currency(
+                row.get("currency"), self.currencies, self.stated_currency or default_currency()
+            ),
         )
 
     def _fail(self) -> None:

@@ -131,7 +131,9 @@ class LumenProviderSync(OAuthProviderSync):
     def _list(self, path_name: str, query: dict[str, str]) -> Iterator[list[Row]]:
         path = str(self.parameters.get(path_name) or getattr(self, path_name))
         customer = self.parameters.get("customer_number")
-        request = ListRequest(path, query={**query, **({"customerNumber": str(customer)} if customer else {})})
+        request = ListRequest(
+            path, query={**query, **({"customerNumber": str(customer)} if customer else {})}
+        )
         limit = int(self.parameters.get("page_size", 100))
         yield from self.rows(request, Offset(limit=limit, total_header="X-Total-Count"))
 

@@ -14,6 +14,8 @@ from .errors import RowRefused
 # numeric(12, 2) of the cost columns
 LARGEST_AMOUNT = Decimal("9999999999.99")
 CENT = Decimal("0.01")
+LONGEST_TERM = 1200  # months
+QUOTED = 60  # characters of a bad value in a message
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 TicketStatus = Literal["open", "in_progress", "pending", "resolved", "closed"]
@@ -122,7 +124,10 @@ def read_currency(value: Any, supported: frozenset[str], default: str = "") -> s
         return default
     code = value.strip().upper() if isinstance(value, str) else ""
     if code not in supported:
-        raise RowRefused(f"{_quote(value)} is not among the supported currencies ({', '.join(sorted(supported))})", "currency")
+        raise RowRefused(
+            f"{_quote(value)} is not among the supported currencies ({', '.join(sorted(supported))})",
+            "currency",
+        )
     return code
 
 
@@ -135,14 +140,25 @@ def read_text(value: Any, name: str, limit: int) -> str:
     text = str(value).strip()
     if len(text) > limit:
         raise RowRefused(f"longer than {limit} characters", name)
-    if "\x00" in text:
-        raise RowRefused("contains a null character", name)
+    if not is_storable(text):
+        raise RowRefused("contains characters that no database stores", name)
     return text
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL takes the text: no null character, no half of a surrogate pair, both of which JSON can carry."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def clip_text(value: Any, limit: int) -> str:
     """Free text for a description: shortened rather than refused."""
-    return str(value or "").replace("\x00", "").strip()[:limit]
+    text = str(value or "")
+    return (text if is_storable(text) else make_storable(text)).strip()[:limit]
+
+
+def make_storable(text: str) -> str:
+    """The text with what a database cannot store written out."""
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def read_date(value: Any, name: str) -> date | None:
@@ -176,7 +192,7 @@ def read_months(value: Any, name: str) -> int | None:
     if value is None or value == "":
         return None
     text = str(value).strip()
-    if isinstance(value, bool) or not text.isdigit() or not 0 < int(text) <= 1200:
+    if isinstance(value, bool) or not text.isdigit() or not 0 < int(text) <= LONGEST_TERM:
         raise RowRefused(f"{_quote(value)} is not a number of months", name)
     return int(text)
 
@@ -201,4 +217,4 @@ def check_order(start: date | None, end: date | None) -> None:
 
 def _quote(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}…"

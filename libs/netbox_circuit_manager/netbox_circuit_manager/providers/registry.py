@@ -69,7 +69,7 @@ class ProviderRegistry:
             self.register(name, point.load())
         except (ImportError, AttributeError, TypeError) as error:
             # One broken package must not take the other providers with it.
-            logger.error("Provider type %s of %s cannot be loaded: %s", name, point.value, error)
+            logger.error("Provider type %s of %s cannot be loaded: %s", name, point.value, error)  # noqa: TRY400
 
 
 def _path(provider_class: type) -> str:

@@ -51,7 +51,11 @@ STATES: dict[str, CircuitState] = {
     "cancelled": "ended",
     "terminated": "ended",
 }
-KINDS: dict[str, ChargeKind] = {"recurring": "recurring", "nonRecurring": "non_recurring", "usageBased": "usage"}
+KINDS: dict[str, ChargeKind] = {
+    "recurring": "recurring",
+    "nonRecurring": "non_recurring",
+    "usageBased": "usage",
+}
 
 
 class SonataProviderSync(OAuthProviderSync):
@@ -122,7 +126,9 @@ class SonataProviderSync(OAuthProviderSync):
             status=status,
             priority=read_ticket_priority(row),
             opened_at=read_moment(row.get("creationDate"), "creationDate"),
-            closed_at=read_moment(row.get("resolutionDate"), "resolutionDate") if status in ("resolved", "closed") else None,
+            closed_at=read_moment(row.get("resolutionDate"), "resolutionDate")
+            if status in ("resolved", "closed")
+            else None,
             description=clip_text(row.get("description"), 10_000),
         )
 
@@ -131,7 +137,8 @@ class SonataProviderSync(OAuthProviderSync):
     def list_charges(self, since: date | None) -> Iterator[list[Row]]:
         begin = since or datetime.now(UTC).date() - timedelta(days=int(self.parameters.get("bill_days", 62)))
         request = ListRequest(
-            f"{self._path('billing_path')}/customerBill", query={"billingPeriod.endDateTime.gt": _instant(begin)}
+            f"{self._path('billing_path')}/customerBill",
+            query={"billingPeriod.endDateTime.gt": _instant(begin)},
         )
         for page in self.rows(request, self._paging()):
             for bill in page:
@@ -140,7 +147,9 @@ class SonataProviderSync(OAuthProviderSync):
     def read_charge(self, row: Row) -> ChargeRecord:
         kind = KINDS.get(text_of(row, "customerBillItemType"))
         if kind is None:
-            raise RowRefused(f"{row.get('customerBillItemType')!r} is no type of a bill's line", "customerBillItemType")
+            raise RowRefused(
+                f"{row.get('customerBillItemType')!r} is no type of a bill's line", "customerBillItemType"
+            )
         amount, currency = read_tmf_amount(row.get("taxExcludedAmount"), self.currencies)
         return ChargeRecord(
             bill_number=read_text(row.get("billNo"), "billNo", 100),
@@ -157,10 +166,16 @@ class SonataProviderSync(OAuthProviderSync):
     # Parts
 
     def _product(self, product_id: str) -> Row:
-        answer = self.ask(ListRequest(f"{self._path('inventory_path')}/product/{_segment(product_id)}", query=self._parties()))
+        answer = self.ask(
+            ListRequest(
+                f"{self._path('inventory_path')}/product/{_segment(product_id)}", query=self._parties()
+            )
+        )
         product = first(answer.body)
         if text_of(product, "id") != product_id:
-            raise BadAnswer(f"asked for product {product_id}, the carrier answered {text_of(product, 'id') or 'none'}")
+            raise BadAnswer(
+                f"asked for product {product_id}, the carrier answered {text_of(product, 'id') or 'none'}"
+            )
         return product
 
     def _bill_lines(self, bill: Row) -> list[Row]:
@@ -169,9 +184,11 @@ class SonataProviderSync(OAuthProviderSync):
         references = whole.get("customerBillItem")
         if not isinstance(references, list):
             raise BadAnswer(f"bill {text_of(bill, 'id')} has no list customerBillItem")
-        lines = []
+        lines: list[Row] = []
         for reference in references:
-            line = first(self.ask(ListRequest(f"{base}/customerBillItem/{_segment(text_of(reference, 'id'))}")).body)
+            line = first(
+                self.ask(ListRequest(f"{base}/customerBillItem/{_segment(text_of(reference, 'id'))}")).body
+            )
             lines.append({**line, "billNo": whole.get("billNo")})
         return lines
 
@@ -179,7 +196,9 @@ class SonataProviderSync(OAuthProviderSync):
         return str(self.parameters.get(name) or getattr(self, name))
 
     def _paging(self) -> Offset:
-        return Offset(limit=int(self.parameters.get("page_size", 100)), limit_name="limit", total_header="X-Total-Count")
+        return Offset(
+            limit=int(self.parameters.get("page_size", 100)), limit_name="limit", total_header="X-Total-Count"
+        )
 
     def _parties(self) -> dict[str, str]:
         named = {"buyerId": self.parameters.get("buyer_id"), "sellerId": self.parameters.get("seller_id")}

@@ -24,7 +24,12 @@ TICKET_STATUS: dict[str, TicketStatus] = {
     "cancelled": "closed",
     "rejected": "closed",
 }
-TICKET_PRIORITY: dict[str, TicketPriority] = {"low": "low", "medium": "medium", "high": "high", "critical": "critical"}
+TICKET_PRIORITY: dict[str, TicketPriority] = {
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "critical": "critical",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,12 +85,14 @@ class CarrierResponse(requests.Response):
         kwargs.setdefault("parse_constant", _refuse_constant)
         try:
             return super().json(**kwargs)
-        except requests.exceptions.JSONDecodeError:
-            self._report(f"the body is not JSON but {self.headers.get('Content-Type') or 'of no stated type'}")
-            raise
-        except RecursionError as error:
-            self._report("the JSON is nested too deeply")
-            raise requests.exceptions.JSONDecodeError("nested too deeply", "", 0) from error
+        except (ValueError, RecursionError) as error:
+            # Not only what is no JSON: NaN, a number of thousands of digits, a thousand brackets.
+            self._report(
+                f"the body is not usable JSON but {self.headers.get('Content-Type') or 'of no stated type'}"
+            )
+            if isinstance(error, requests.exceptions.JSONDecodeError):
+                raise
+            raise requests.exceptions.JSONDecodeError(type(error).__name__, "", 0) from error
 
     def _report(self, reason: str) -> None:
         if self.on_failure is not None:
@@ -134,9 +136,12 @@ class CarrierSession(requests.Session):
             self.mount(scheme, CarrierAdapter(max_retries=retry))
 
     def request(self, method: Any, url: Any, *arguments: Any, **kwargs: Any) -> requests.Response:
-        """requests' `request`; a form goes out as a form, though the session's own content type is JSON."""
+        """As requests does it; a form goes out as a form, though the session's own content type is JSON."""
         if isinstance(kwargs.get("data"), (dict, list, tuple)) and not kwargs.get("files"):
-            kwargs["headers"] = {"Content-Type": "application/x-www-form-urlencoded", **(kwargs.get("headers") or {})}
+            kwargs["headers"] = {
+                "Content-Type": "application/x-www-form-urlencoded",
+                **(kwargs.get("headers") or {}),
+            }
         return super().request(method, url, *arguments, **kwargs)
 
     @contextmanager
@@ -267,7 +272,7 @@ def explain_exception(error: requests.RequestException) -> str:
 
 def explain_status(response: requests.Response) -> str:
     """The refusal in words, with the host alone of where a redirect leads."""
-    if 300 <= response.status_code < 400:
+    if response.is_redirect or response.is_permanent_redirect:
         target = urlsplit(response.headers.get("Location", "")).hostname or "the same host"
         return f"answered {response.status_code}, a redirect to {target}; redirects are not followed"
     return f"answered {response.status_code} {response.reason or ''}".strip()
@@ -280,7 +285,9 @@ def decode_json(text: str) -> Any:
 
 def _refuse_size(response: requests.Response, limit: int) -> NoReturn:
     response.close()
-    raise ResponseTooLarge(f"the answer is larger than {limit // (1024 * 1024)} MiB; it was refused while it arrived")
+    raise ResponseTooLarge(
+        f"the answer is larger than {limit // (1024 * 1024)} MiB; it was refused while it arrived"
+    )
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -85,7 +85,9 @@ class VerizonProviderSync(OAuthProviderSync):
         body = {**self._envelope(), "serviceID": service_id}
         details = first(self.ask(ListRequest(path, method="POST", body=body)).body)
         if text_of(details, "serviceID") != service_id:
-            raise BadAnswer(f"asked for {service_id}, the carrier answered {text_of(details, 'serviceID') or 'none'}")
+            raise BadAnswer(
+                f"asked for {service_id}, the carrier answered {text_of(details, 'serviceID') or 'none'}"
+            )
         return details
 
     def _envelope(self) -> dict[str, str]:

@@ -14,7 +14,15 @@ from typing import ClassVar
 
 from .carrier import OAuthProviderSync
 from .paging import ListRequest, Offset, Row, find
-from .records import CircuitRecord, ContractRecord, read_currency, read_date, read_money, read_months, read_text
+from .records import (
+    CircuitRecord,
+    ContractRecord,
+    read_currency,
+    read_date,
+    read_money,
+    read_months,
+    read_text,
+)
 from .registry import provider_registry
 
 
@@ -31,7 +39,10 @@ class ZayoProviderSync(OAuthProviderSync):
         path = str(self.parameters.get("inventory_path") or self.inventory_path)
         request = ListRequest(path, rows="data.records", method="POST", body={"filter": self._filter()})
         paging = Offset(
-            offset="paging.skip", limit_name="paging.top", limit=int(self.parameters.get("page_size", 50)), where="body"
+            offset="paging.skip",
+            limit_name="paging.top",
+            limit=int(self.parameters.get("page_size", 50)),
+            where="body",
         )
         yield from self.rows(request, paging)
 
@@ -61,7 +72,9 @@ def _read_contract(row: Row) -> ContractRecord | None:
     number = read_text(row.get("serviceName"), "serviceName", 100)
     if months is None or not number:
         return None
-    return ContractRecord(number=number, start_date=read_date(row.get("termStartDate"), "termStartDate"), term_months=months)
+    return ContractRecord(
+        number=number, start_date=read_date(row.get("termStartDate"), "termStartDate"), term_months=months
+    )
 
 
 provider_registry.register("zayo", ZayoProviderSync)

@@ -1,14 +1,19 @@
 """What a sync would change: compared before anything is written, and told in words afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from circuits.models import Circuit
-from django.db import models
+from django.db import connection, models
 
-from ..models import SyncChange
+from ..models import ProviderSyncRun, SyncChange
+
+# A path or a description is cut in the report
+LONGEST_TEXT = 2_000
+LONGEST_NAME = 200
 
 
 @dataclass(slots=True)
@@ -41,19 +46,44 @@ class Edit:
         """The model of the instance."""
         return type(self.instance)
 
-    def describe(self) -> list[SyncChange]:
+    def describe(self) -> "list[Change]":
         """A row of the report for each field."""
+        name, told = self.instance._meta.model_name, str(self.instance)
         return [
-            SyncChange(
-                circuit=self.circuit,
-                model=self.instance._meta.model_name,  # noqa: SLF001 - Django's public name for it
-                object_repr=str(self.instance)[:200],
-                field=name,
-                before=None if self.created else to_text(self.before[name]),
-                after=to_text(getattr(self.instance, name)),
+            Change(
+                circuit_id=self.circuit.pk,
+                model=name,
+                object_repr=told,
+                field=field_name,
+                before=None if self.created else to_text(self.before[field_name]),
+                after=to_text(getattr(self.instance, field_name)),
             )
-            for name in self.values
+            for field_name in self.values
         ]
+
+
+class Change(NamedTuple):
+    """A row of the report, in the order of `SyncChange`'s columns after the run."""
+
+    circuit_id: int
+    model: str
+    object_repr: str
+    field: str
+    before: str | None
+    after: str | None
+
+
+def store_changes(run: ProviderSyncRun, changes: Sequence[Change]) -> None:
+    """Adds rows to a run's report, by COPY: a first sync has several for each circuit."""
+    if not changes:
+        return
+    columns = ("run_id", *Change._fields)
+    quoted = ", ".join(connection.ops.quote_name(name) for name in columns)
+    table = connection.ops.quote_name(SyncChange._meta.db_table)
+    statement = f"COPY {table} ({quoted}) FROM STDIN"
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:
+        for change in changes:
+            copy.write_row((run.pk, *change._replace(object_repr=change.object_repr[:LONGEST_NAME])))
 
 
 def create(model: type[models.Model], circuit: Circuit, **values: Any) -> Edit:
@@ -69,7 +99,9 @@ def update(instance: Any, circuit: Circuit, *, clear: tuple[str, ...] = (), **va
     What is None was not stated and stays; only the fields named in `clear` are emptied.
     """
     changed = {
-        name: value for name, value in values.items() if value is not None and not same(getattr(instance, name), value)
+        name: value
+        for name, value in values.items()
+        if value is not None and not same(getattr(instance, name), value)
     }
     changed |= {name: None for name in clear if getattr(instance, name) is not None}
     return Edit(instance, circuit, created=False, values=changed) if changed else None
@@ -89,4 +121,4 @@ def to_text(value: Any) -> str | None:
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     text = str(value)
-    return text if len(text) <= 2_000 else f"{text[:2_000]}…"
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

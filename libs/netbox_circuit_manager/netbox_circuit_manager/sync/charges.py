@@ -104,7 +104,7 @@ def _history(circuits: set[int]) -> dict[int, list[Amounts]]:
     rows = CircuitCostHistory.objects.filter(circuit__in=circuits).order_by("circuit", "-effective_on")
     history: dict[int, list[Amounts]] = {}
     for circuit, *amounts in rows.values_list("circuit", "effective_on", "nrc", "mrc", "currency"):
-        history.setdefault(circuit, []).append(tuple(amounts))  # type: ignore[arg-type]
+        history.setdefault(circuit, []).append(tuple(amounts))
     return history
 
 

@@ -57,7 +57,10 @@ def check_record(record: CircuitRecord) -> None:
     if not record.carrier_id:
         raise RowRefused("a circuit without id", "id")
     if record.has_cost and not record.currency:
-        raise RowRefused("an amount without a currency; if the carrier never says it, set the parameter currency", "currency")
+        raise RowRefused(
+            "an amount without a currency; if the carrier never says it, set the parameter currency",
+            "currency",
+        )
     if record.contract is not None:
         check_order(record.contract.start_date, record.contract.end_date)
 
@@ -71,7 +74,9 @@ class CircuitBatch:
         self._costs = {cost.circuit_id: cost for cost in CircuitCost.objects.filter(circuit__in=circuits)}
         numbers = {each.record.contract.number for each in found if each.record.contract}
         contracts = CircuitContract.objects.filter(circuit__in=circuits, contract_number__in=numbers)
-        self._contracts = {(each.circuit_id, each.contract_number): each for each in contracts} if numbers else {}
+        self._contracts = (
+            {(each.circuit_id, each.contract_number): each for each in contracts} if numbers else {}
+        )
         with_path = [each.circuit.pk for each in found if each.record.path]
         paths = CircuitPath.objects.filter(circuit__in=with_path) if with_path else ()
         self._paths = {path.circuit_id: path for path in paths}
@@ -103,7 +108,12 @@ class CircuitBatch:
         account = record.account or None
         if known is None and not record.has_cost:
             return None
-        values = {"nrc": record.nrc, "mrc": record.mrc, "currency": record.currency or None, "billing_account": account}
+        values: dict[str, Any] = {
+            "nrc": record.nrc,
+            "mrc": record.mrc,
+            "currency": record.currency or None,
+            "billing_account": account,
+        }
         if known is None:
             return create(CircuitCost, circuit, **values, last_updated_date=timezone.localdate())
         edit = update(known, circuit, **values)
@@ -115,7 +125,7 @@ class CircuitBatch:
         stated = found.record.contract
         if stated is None:
             return None
-        values = {
+        values: dict[str, Any] = {
             "start_date": stated.start_date,
             "end_date": stated.end_date,
             "term_months": stated.term_months,
@@ -125,7 +135,9 @@ class CircuitBatch:
         if known is not None:
             return update(known, found.circuit, **values)
         currency = found.record.currency or None
-        return create(CircuitContract, found.circuit, contract_number=stated.number, currency=currency, **values)
+        return create(
+            CircuitContract, found.circuit, contract_number=stated.number, currency=currency, **values
+        )
 
     def _path(self, found: Found) -> Edit | None:
         path = found.record.path
@@ -150,7 +162,11 @@ def remember(config: "ProviderAPIConfig", found: Sequence[Found], matcher: Match
             continue
         seen.append(mapping.pk)
         account, customer_id = record.account or mapping.account, record.customer_id or mapping.customer_id
-        if (mapping.circuit_id, mapping.account, mapping.customer_id) != (each.circuit.pk, account, customer_id):
+        if (mapping.circuit_id, mapping.account, mapping.customer_id) != (
+            each.circuit.pk,
+            account,
+            customer_id,
+        ):
             mapping.circuit, mapping.account, mapping.customer_id = each.circuit, account, customer_id
             changed.append(mapping)
     CarrierCircuit.objects.filter(pk__in=seen).update(last_seen_at=now, vanished_at=None)
@@ -181,7 +197,9 @@ def write_circuits(
 
     def refuse(edit: Edit, reason: str) -> None:
         failed.add(edit.circuit.pk)
-        report.refused(edit.circuit.cid, "invalid", f"{edit.model._meta.verbose_name}: {reason}", edit.circuit)  # noqa: SLF001
+        report.refused(
+            edit.circuit.cid, "invalid", f"{edit.model._meta.verbose_name}: {reason}", edit.circuit
+        )
 
     written = writer.write(batch.edits(), refuse)
     batch.confirm_costs(written, timezone.localdate())

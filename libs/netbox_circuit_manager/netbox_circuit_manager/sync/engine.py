@@ -98,7 +98,9 @@ def build_provider(config: ProviderAPIConfig) -> Any:
     provider_class = provider_registry.get(config.provider_type)
     if provider_class is None:
         known = ", ".join(provider_registry.names())
-        raise ConfigurationError(f"Provider type {config.provider_type} not found in registry; there are {known}")
+        raise ConfigurationError(
+            f"Provider type {config.provider_type} not found in registry; there are {known}"
+        )
     return provider_class(config)
 
 
@@ -288,7 +290,9 @@ class _Run:
             raise RowRefused(f"has an unexpected shape ({type(error).__name__})") from error
         return record
 
-    def _without_shared_names(self, records: "list[CircuitRecord]", listed: set[str]) -> "list[CircuitRecord]":
+    def _without_shared_names(
+        self, records: "list[CircuitRecord]", listed: set[str]
+    ) -> "list[CircuitRecord]":
         """Two rows that call themselves by one circuit ID cannot both be it: neither is written."""
         owners: dict[str, set[str]] = {}
         for record in records:
@@ -329,7 +333,11 @@ class _Run:
         """How many circuits the last full run saw."""
         usable = (SyncStatusChoices.SUCCESS, SyncStatusChoices.PARTIAL)
         runs = ProviderSyncRun.objects.filter(
-            config=self.config, dry_run=False, mode=SyncModeChoices.FULL, status__in=usable, counts__total__gt=0
+            config=self.config,
+            dry_run=False,
+            mode=SyncModeChoices.FULL,
+            status__in=usable,
+            counts__total__gt=0,
         )
         last = runs.exclude(counts__has_key="single").order_by("-started_at", "-pk").first()
         return int(last.counts["total"]) if last else None
@@ -369,7 +377,9 @@ class _Run:
         if self.options.circuit is not None or not self.full:
             return
         if unreadable:
-            self.report.refused("vanished tickets", "skipped", "some tickets could not be read, so none is taken for closed")
+            self.report.refused(
+                "vanished tickets", "skipped", "some tickets could not be read, so none is taken for closed"
+            )
         elif listing.count:
             close_vanished(self.writer, self.report, self.config, numbers, self.batch)
 
@@ -389,7 +399,11 @@ class _Run:
             except RowRefused as error:
                 self.report.refused(f"{what} {_id_of(row)}", error.code, str(error))
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                self.report.refused(f"{what} {_id_of(row)}", "row_refused", f"has an unexpected shape ({type(error).__name__})")
+                self.report.refused(
+                    f"{what} {_id_of(row)}",
+                    "row_refused",
+                    f"has an unexpected shape ({type(error).__name__})",
+                )
 
     # Providers written after the guide
 
@@ -400,9 +414,13 @@ class _Run:
                 listing.add(row)
             self._check(listing)
             self.report.counts["total"] = listing.count
-            sync_rows(LegacyRow(self.watched, self.config, self.writer.context, self.report), rows, listing.repeated, self.options.circuit)
+            sync_rows(
+                LegacyRow(self.watched, self.config, self.writer.context, self.report),
+                rows,
+                listing.repeated,
+                self.options.circuit,
+            )
             self._vanished(listing)
-
 
     def _own_run(self) -> None:
         """A class with a `sync_all()` of its own says itself how it went; a preview of it is rolled back as a whole."""

@@ -15,10 +15,10 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from ..models import CircuitCost, CircuitPath, CircuitTicket, SyncChange
+from ..models import CircuitCost, CircuitPath, CircuitTicket
 from ..providers.errors import ProviderError, RowRefused
 from ..providers.records import CircuitRecord
-from .changes import to_text
+from .changes import Change, to_text
 from .circuits import Found, remember
 from .matching import Keys, Matcher, UnknownCircuit, match_row
 from .report import Report
@@ -37,14 +37,16 @@ AMOUNTS = ("nrc", "mrc")
 State = dict[tuple[type, int], Any]
 
 
-class Unchanged(Exception):  # noqa: N818 - not an error: it undoes a save that changed nothing
+class Unchanged(Exception):
     """Rolls back a save without a change."""
 
 
 class LegacyRow:
     """One circuit of a provider's list."""
 
-    def __init__(self, watched: Watched, config: "ProviderAPIConfig", context: ChangeContext, report: Report) -> None:
+    def __init__(
+        self, watched: Watched, config: "ProviderAPIConfig", context: ChangeContext, report: Report
+    ) -> None:
         self.watched = watched
         self.config = config
         self.context = context
@@ -72,7 +74,7 @@ class LegacyRow:
         return circuit
 
     def _write(self, circuit: Circuit, keys: Keys, details: dict[str, Any]) -> None:
-        changes: list[SyncChange] = []
+        changes: list[Change] = []
         try:
             with self.context.transaction():
                 changes = self._write_watched(circuit, details)
@@ -84,13 +86,17 @@ class LegacyRow:
                     self._remember(circuit, keys)
             return
         except (ValidationError, DatabaseError) as error:
-            reason = "; ".join(error.messages) if isinstance(error, ValidationError) else str(error).partition("\n")[0]
+            reason = (
+                "; ".join(error.messages)
+                if isinstance(error, ValidationError)
+                else str(error).partition("\n")[0]
+            )
             raise RowRefused(f"what the provider's code wrote is not valid: {reason}") from error
         for change in changes:
             self.report.noted(change)
         self.report.counts["updated"] += 1
 
-    def _write_watched(self, circuit: Circuit, details: dict[str, Any]) -> list[SyncChange]:
+    def _write_watched(self, circuit: Circuit, details: dict[str, Any]) -> list[Change]:
         """Runs the provider's methods and looks at what they did. Raises to roll it back."""
         before = _state(circuit)
         for method in METHODS:
@@ -158,16 +164,18 @@ def _is_touched(key: tuple[type, int], before: State, after: State) -> bool:
 
 
 def _differences(old: Any, new: Any) -> list[str]:
-    names = [each.attname for each in new._meta.concrete_fields if each.name not in IMMATERIAL]  # noqa: SLF001
+    names = [each.attname for each in new._meta.concrete_fields if each.name not in IMMATERIAL]
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
-def _compare(circuit: Circuit, before: State, after: State) -> list[SyncChange]:
+def _compare(circuit: Circuit, before: State, after: State) -> list[Change]:
     changes = []
     for key, new in after.items():
         old = before.get(key)
         names = _differences(old, new) if old is not None else _stated(new)
-        changes += [_change(circuit, new, name, getattr(old, name, None), getattr(new, name)) for name in names]
+        changes += [
+            _change(circuit, new, name, getattr(old, name, None), getattr(new, name)) for name in names
+        ]
     for key, old in before.items():
         if key not in after:
             changes.append(_change(circuit, old, "deleted", str(old), None))
@@ -176,15 +184,15 @@ def _compare(circuit: Circuit, before: State, after: State) -> list[SyncChange]:
 
 def _stated(new: Any) -> list[str]:
     skipped = {"id", "created", "last_updated", "custom_field_data", "circuit_id"}
-    fields = [each.attname for each in new._meta.concrete_fields if each.attname not in skipped]  # noqa: SLF001
+    fields = [each.attname for each in new._meta.concrete_fields if each.attname not in skipped]
     return [name for name in fields if getattr(new, name) not in (None, "")]
 
 
-def _change(circuit: Circuit, instance: Any, name: str, before: Any, after: Any) -> SyncChange:
-    return SyncChange(
-        circuit=circuit,
-        model=instance._meta.model_name,  # noqa: SLF001
-        object_repr=str(instance)[:200],
+def _change(circuit: Circuit, instance: Any, name: str, before: Any, after: Any) -> Change:
+    return Change(
+        circuit_id=circuit.pk,
+        model=instance._meta.model_name,
+        object_repr=str(instance),
         field=name,
         before=to_text(before),
         after=to_text(after),
@@ -199,7 +207,9 @@ def _refuse_lost_amounts(before: State, after: State) -> None:
         old = before.get(key)
         lost = [name for name in AMOUNTS if old is not None and getattr(old, name) and not getattr(new, name)]
         if lost:
-            raise RowRefused(f"{' and '.join(lost).upper()} would turn from an amount into none; a person has to set that")
+            raise RowRefused(
+                f"{' and '.join(lost).upper()} would turn from an amount into none; a person has to set that"
+            )
         if old is None and not any(getattr(new, name) for name in AMOUNTS):
             raise RowRefused("the provider's code found no amount; a cost of nothing is not written")
     if any(isinstance(row, CircuitCost) and key not in after for key, row in before.items()):

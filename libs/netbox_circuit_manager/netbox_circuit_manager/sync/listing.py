@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Self
 
 from ..providers.errors import HeldForReview
 from ..providers.paging import Row
@@ -35,7 +35,7 @@ class Listing:
         self.count = 0
         self.without_key = 0
 
-    def __enter__(self) -> "Listing":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -55,7 +55,7 @@ class Listing:
 
     def add(self, row: Row) -> None:
         """Keeps one row."""
-        text = json.dumps(row, default=_pack, ensure_ascii=False)
+        text = json.dumps(row, default=_pack)
         key = self._identify(row) if isinstance(row, dict) else ""
         if key:
             digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
@@ -91,7 +91,9 @@ class Listing:
     def check_size(self, previous: int | None) -> None:
         """Raises `HeldForReview` when the list is empty, or shrank by more than a fifth since the last full run."""
         if self.count == 0:
-            raise HeldForReview("The carrier listed no circuits. Nothing was changed; accept it if that is right")
+            raise HeldForReview(
+                "The carrier listed no circuits. Nothing was changed; accept it if that is right"
+            )
         if previous and self.count < previous * SMALLEST_SHARE:
             raise HeldForReview(
                 f"The carrier listed {self.count} circuits, {previous} the last time: more than a fifth is missing. "

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from ..models import CarrierCircuit
 from ..providers.errors import ConfigurationError, RowRefused
+from ..providers.records import is_storable
 
 if TYPE_CHECKING:
     from ..models import ProviderAPIConfig
@@ -51,7 +52,9 @@ class Keys:
 def candidates(config: "ProviderAPIConfig") -> QuerySet[Circuit]:
     """The circuits that this configuration may touch. Raises `ConfigurationError` when it names no provider."""
     if config.provider_id is None:
-        raise ConfigurationError("The configuration names no provider: without it, circuits cannot be told apart by carrier")
+        raise ConfigurationError(
+            "The configuration names no provider: without it, circuits cannot be told apart by carrier"
+        )
     circuits = Circuit.objects.filter(provider_id=config.provider_id)
     if config.provider_account_id is not None:
         circuits = circuits.filter(provider_account_id=config.provider_account_id)
@@ -71,27 +74,37 @@ class Matcher:
         wanted = list(keys)
         self.config = config
         self._account = config.provider_account.account if config.provider_account_id else ""
-        names = {name for each in wanted for name in each.names}
-        carrier_ids = [each.carrier_id for each in wanted]
+        names = {name for each in wanted for name in each.names if is_storable(name)}
+        carrier_ids = [each.carrier_id for each in wanted if is_storable(each.carrier_id)]
         mappings = list(CarrierCircuit.objects.filter(config=config, carrier_id__in=carrier_ids))
         self.mappings = {mapping.carrier_id: mapping for mapping in mappings}
         allowed = candidates(config)
-        found = list(allowed.filter(cid__in=names) | allowed.filter(pk__in=[mapping.circuit_id for mapping in mappings]))
+        found = list(
+            allowed.filter(cid__in=names)
+            | allowed.filter(pk__in=[mapping.circuit_id for mapping in mappings])
+        )
         self._by_pk = {circuit.pk: circuit for circuit in found}
         self._by_cid = {circuit.cid: circuit for circuit in found}
-        others = CarrierCircuit.objects.filter(config=config, circuit_id__in=self._by_pk, vanished_at__isnull=True)
+        others = CarrierCircuit.objects.filter(
+            config=config, circuit_id__in=self._by_pk, vanished_at__isnull=True
+        )
         self._owners = {mapping.circuit_id: mapping.carrier_id for mapping in others}
 
     def find(self, keys: Keys) -> Circuit:
         """The circuit meant. Raises `RowRefused` when there is none, or more than one could be meant."""
         if self._account and keys.account and keys.account != self._account:
-            raise RowRefused(f"belongs to account {keys.account}, the configuration is for {self._account}", "account")
+            raise RowRefused(
+                f"belongs to account {keys.account}, the configuration is for {self._account}", "account"
+            )
         circuit = self._known(keys) or self._named(keys)
         if circuit is None:
             raise UnknownCircuit(f"NetBox has no circuit {' / '.join(keys.names)} of this provider")
         owner = self._owners.get(circuit.pk, keys.carrier_id)
         if owner != keys.carrier_id:
-            raise RowRefused(f"{circuit.cid} already is the carrier's {owner}; it cannot be {keys.carrier_id} as well", "id")
+            raise RowRefused(
+                f"{circuit.cid} already is the carrier's {owner}; it cannot be {keys.carrier_id} as well",
+                "id",
+            )
         self._owners[circuit.pk] = keys.carrier_id
         return circuit
 
@@ -107,7 +120,10 @@ class Matcher:
             return None
         named = self._by_cid.get(keys.cid) if keys.cid else None
         if named is not None and named.pk != circuit.pk:
-            raise RowRefused(f"the carrier's {keys.carrier_id} was {circuit.cid} so far and is now called {named.cid}", "cid")
+            raise RowRefused(
+                f"the carrier's {keys.carrier_id} was {circuit.cid} so far and is now called {named.cid}",
+                "cid",
+            )
         return circuit
 
     def _named(self, keys: Keys) -> Circuit | None:
@@ -129,5 +145,5 @@ def _first(row: Mapping[str, Any], names: Iterable[str]) -> str:
     for name in names:
         value = row.get(name)
         if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
-            return str(value).strip()
+            return str(value).strip() if is_storable(str(value)) else ""
     return ""

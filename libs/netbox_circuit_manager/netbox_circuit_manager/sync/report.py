@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from ..choices import SyncStatusChoices
-from ..models import ProviderSyncRun, SyncChange, SyncIssue
+from ..models import ProviderSyncRun, SyncIssue
 from ..providers.errors import HeldForReview, ProviderError
-from .changes import Edit
+from ..providers.records import make_storable
+from .changes import Change, Edit, store_changes
 
 if TYPE_CHECKING:
     from circuits.models import Circuit
@@ -36,18 +37,23 @@ class RunResult:
     def as_result(self) -> dict[str, Any]:
         """The guide's dictionary: `{total, success, failed, errors}`."""
         counts = self.run.counts
-        return {**{name: counts.get(name, 0) for name in ("total", "success", "failed")}, "errors": self.errors}
+        return {
+            **{name: counts.get(name, 0) for name in ("total", "success", "failed")},
+            "errors": self.errors,
+        }
 
 
 class Report:
     """Collects what happens and writes it batch by batch."""
 
-    def __init__(self, run: ProviderSyncRun, log: logging.Logger | logging.LoggerAdapter[Any] | None = None) -> None:
+    def __init__(
+        self, run: ProviderSyncRun, log: logging.Logger | logging.LoggerAdapter[Any] | None = None
+    ) -> None:
         self.run = run
         self.log = log or logger
         self.counts: Counter[str] = Counter()
         self.errors: list[str] = []
-        self._changes: list[SyncChange] = []
+        self._changes: list[Change] = []
         self._issues: list[SyncIssue] = []
 
     def changed(self, edits: list[Edit]) -> None:
@@ -56,12 +62,13 @@ class Report:
             self.counts["created" if edit.created else "updated"] += 1
             self._changes += edit.describe()
 
-    def noted(self, change: SyncChange) -> None:
+    def noted(self, change: Change) -> None:
         """Notes a change that is no field of an object of ours."""
         self._changes.append(change)
 
     def refused(self, subject: str, code: str, reason: str, circuit: "Circuit | None" = None) -> None:
         """Notes what was not synced."""
+        subject, reason = make_storable(subject), make_storable(reason)
         self.counts["issues"] += 1
         self._issues.append(SyncIssue(circuit=circuit, subject=subject[:200], code=code, reason=reason))
         sentence = f"{subject}: {reason}"
@@ -71,11 +78,11 @@ class Report:
 
     def flush(self) -> None:
         """Writes what was collected since the last call; outside of any transaction that may be rolled back."""
-        for rows, model in ((self._changes, SyncChange), (self._issues, SyncIssue)):
-            for row in rows:
-                row.run = self.run
-            model.objects.bulk_create(rows)
-            rows.clear()
+        store_changes(self.run, self._changes)
+        for issue in self._issues:
+            issue.run = self.run
+        SyncIssue.objects.bulk_create(self._issues)
+        self._changes, self._issues = [], []
 
     def finish(self, error: ProviderError | None = None) -> RunResult:
         """Closes the report and returns the result."""
@@ -85,7 +92,9 @@ class Report:
             self.errors.insert(0, str(error))
         self.flush()
         self.run.status = self._status(error)
-        self.run.counts = {name: self.counts[name] for name in ("total", "success", "failed")} | dict(self.counts)
+        self.run.counts = {name: self.counts[name] for name in ("total", "success", "failed")} | dict(
+            self.counts
+        )
         self.run.finished_at = timezone.now()
         self.run.save()
         return RunResult(self.run, self.errors)
@@ -98,4 +107,6 @@ class Report:
             return str(SyncStatusChoices.PARTIAL if written else SyncStatusChoices.FAILED)
         if not self.counts["issues"]:
             return str(SyncStatusChoices.SUCCESS)
-        return str(SyncStatusChoices.PARTIAL if written or not self.counts["failed"] else SyncStatusChoices.FAILED)
+        return str(
+            SyncStatusChoices.PARTIAL if written or not self.counts["failed"] else SyncStatusChoices.FAILED
+        )

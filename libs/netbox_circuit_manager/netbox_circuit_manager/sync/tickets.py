@@ -56,7 +56,12 @@ def _close(writer: Writer, report: Report, keys: Sequence[int]) -> None:
     tickets = CircuitTicket.objects.filter(pk__in=keys).select_related("circuit")
     now = timezone.now()
     edits = [
-        update(ticket, ticket.circuit, status=TicketStatusChoices.CLOSED, closed_date=max(now, ticket.opened_date))
+        update(
+            ticket,
+            ticket.circuit,
+            status=TicketStatusChoices.CLOSED,
+            closed_date=max(now, ticket.opened_date),
+        )
         for ticket in tickets
     ]
 
@@ -106,7 +111,10 @@ def _load(named: Sequence[tuple[TicketRecord, Circuit]]) -> dict[tuple[int, str]
 
 
 def _edit(
-    config: "ProviderAPIConfig", known: dict[tuple[int, str], CircuitTicket], record: TicketRecord, circuit: Circuit
+    config: "ProviderAPIConfig",
+    known: dict[tuple[int, str], CircuitTicket],
+    record: TicketRecord,
+    circuit: Circuit,
 ) -> Edit | None:
     ticket = known.get((circuit.pk, record.number))
     values: dict[str, Any] = {
@@ -125,6 +133,12 @@ def _edit(
         values["closed_date"] = timezone.now()
     if ticket is None:
         subject = record.subject or f"Ticket {record.number}"
-        return create(CircuitTicket, circuit, ticket_number=record.number, _config=config, **{**values, "subject": subject})
+        return create(
+            CircuitTicket,
+            circuit,
+            ticket_number=record.number,
+            _config=config,
+            **{**values, "subject": subject},
+        )
     clear = () if record.status in FINISHED_TICKETS else ("closed_date",)
     return update(ticket, circuit, clear=clear, **values)

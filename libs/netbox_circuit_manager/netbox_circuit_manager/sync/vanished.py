@@ -9,8 +9,8 @@ from django.utils import timezone
 from extras.models import Tag
 
 from ..choices import VanishedCircuitChoices
-from ..models import CarrierCircuit, SyncChange
-from .changes import Edit, update
+from ..models import CarrierCircuit
+from .changes import Change, Edit, update
 from .report import Report
 from .writer import Writer
 
@@ -23,7 +23,13 @@ ENDED = "the carrier says that it is disconnected"
 
 
 def handle_vanished(
-    writer: Writer, report: Report, config: "ProviderAPIConfig", listed: Collection[str], batch: int, *, certain: bool
+    writer: Writer,
+    report: Report,
+    config: "ProviderAPIConfig",
+    listed: Collection[str],
+    batch: int,
+    *,
+    certain: bool,
 ) -> None:
     """Applies the policy to circuits that earlier runs saw and that a list does not name.
 
@@ -32,17 +38,25 @@ def handle_vanished(
     """
     gone, missing = _split(config, listed, certain=certain)
     for name in missing:
-        report.refused(name, "missing", "not in the carrier's list; if the next full list lacks it too, it counts as gone")
+        report.refused(
+            name,
+            "missing",
+            "not in the carrier's list; if the next full list lacks it too, it counts as gone",
+        )
     for first in range(0, len(gone), batch):
         with writer.context.transaction():
             mappings = list(CarrierCircuit.objects.filter(pk__in=gone[first : first + batch]))
-            CarrierCircuit.objects.filter(pk__in=[each.pk for each in mappings]).update(vanished_at=timezone.now())
+            CarrierCircuit.objects.filter(pk__in=[each.pk for each in mappings]).update(
+                vanished_at=timezone.now()
+            )
             apply_policy(writer, report, config, [each.circuit_id for each in mappings], NOT_LISTED)
             report.counts["vanished"] += len(mappings)
         report.flush()
 
 
-def _split(config: "ProviderAPIConfig", listed: Collection[str], *, certain: bool) -> tuple[list[int], list[str]]:
+def _split(
+    config: "ProviderAPIConfig", listed: Collection[str], *, certain: bool
+) -> tuple[list[int], list[str]]:
     """The mappings that are gone, and the names of circuits that are missing for the first time."""
     gone, missing = [], []
     known = CarrierCircuit.objects.filter(config=config, vanished_at__isnull=True)
@@ -68,7 +82,9 @@ def apply_policy(
         _flag(report, circuits)
     if why == NOT_LISTED:
         for circuit in circuits:
-            report.refused(circuit.cid, "vanished", f"{why}; policy: {config.get_vanished_circuits_display()}", circuit)
+            report.refused(
+                circuit.cid, "vanished", f"{why}; policy: {config.get_vanished_circuits_display()}", circuit
+            )
 
 
 def unflag(report: Report, circuit_ids: Sequence[int]) -> None:
@@ -82,7 +98,9 @@ def unflag(report: Report, circuit_ids: Sequence[int]) -> None:
 
 
 def _decommission(writer: Writer, report: Report, circuits: Sequence[Circuit]) -> None:
-    edits = [update(circuit, circuit, status=CircuitStatusChoices.STATUS_DECOMMISSIONED) for circuit in circuits]
+    edits = [
+        update(circuit, circuit, status=CircuitStatusChoices.STATUS_DECOMMISSIONED) for circuit in circuits
+    ]
 
     def refuse(edit: Edit, reason: str) -> None:
         report.refused(edit.circuit.cid, "invalid", f"status: {reason}", edit.circuit)
@@ -104,7 +122,12 @@ def _flag(report: Report, circuits: Sequence[Circuit]) -> None:
         report.counts["updated"] += 1
 
 
-def _tag_change(circuit: Circuit, before: str | None, after: str | None) -> SyncChange:
-    return SyncChange(
-        circuit=circuit, model="circuit", object_repr=str(circuit)[:200], field="tags", before=before, after=after
+def _tag_change(circuit: Circuit, before: str | None, after: str | None) -> Change:
+    return Change(
+        circuit_id=circuit.pk,
+        model="circuit",
+        object_repr=str(circuit),
+        field="tags",
+        before=before,
+        after=after,
     )

@@ -31,7 +31,9 @@ class Watched:
         if refusal is not None and refusal.status not in AUTHENTICATION_STATUSES:
             raise ProviderUnavailable(f"The carrier could not be asked to authenticate: {refusal}")
         raise AuthenticationError(
-            f"The carrier refused the credentials ({refusal})" if refusal else "The carrier refused the credentials"
+            f"The carrier refused the credentials ({refusal})"
+            if refusal
+            else "The carrier refused the credentials"
         )
 
     def get_circuits(self) -> list[dict[str, Any]]:
@@ -82,7 +84,9 @@ class Watched:
                 reason = watch.failures[-1] if watch.failures else explain_exception(error)
                 raise ProviderUnavailable(f"The carrier did not answer usably: {reason}") from error
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                raise BadAnswer(f"The provider's code could not use the answer ({type(error).__name__}: {error})") from error
+                raise BadAnswer(
+                    f"The provider's code could not use the answer ({type(error).__name__}: {error})"
+                ) from error
 
     @contextmanager
     def _watching(self) -> Iterator[Watch]:

@@ -31,7 +31,7 @@ from .changes import Edit
 Refuse = Callable[[Edit, str], None]
 
 
-class DryRun(Exception):  # noqa: N818 - not an error: it undoes what was only to be shown
+class DryRun(Exception):
     """Rolls a transaction back and drops its events."""
 
 
@@ -129,7 +129,11 @@ class Writer:
         ObjectChange.objects.bulk_create(entry for entry in entries if entry.has_changes)
 
     def _log_entry(self, edit: Edit) -> ObjectChange:
-        action = ObjectChangeActionChoices.ACTION_CREATE if edit.created else ObjectChangeActionChoices.ACTION_UPDATE
+        action = (
+            ObjectChangeActionChoices.ACTION_CREATE
+            if edit.created
+            else ObjectChangeActionChoices.ACTION_UPDATE
+        )
         entry: ObjectChange = edit.instance.to_objectchange(action)
         entry.user = self.context.user
         entry.user_name = self.context.user.username
@@ -140,8 +144,12 @@ class Writer:
         """Event rules and search, by the functions that NetBox's signal receivers call."""
         queue = events_queue.get()
         for edit in edits:
-            enqueue_event(queue, edit.instance, self.context.request, OBJECT_CREATED if edit.created else OBJECT_UPDATED)
-            search_backend.caching_handler(edit.model, edit.instance, created=edit.created, using=DEFAULT_DB_ALIAS)
+            enqueue_event(
+                queue, edit.instance, self.context.request, OBJECT_CREATED if edit.created else OBJECT_UPDATED
+            )
+            search_backend.caching_handler(
+                edit.model, edit.instance, created=edit.created, using=DEFAULT_DB_ALIAS
+            )
         events_queue.set(queue)
 
 
@@ -195,7 +203,8 @@ def _notify(updated: Sequence[Any]) -> None:
     for model, instances in by_model.items():
         subscribed = set(
             Subscription.objects.filter(
-                object_type=ObjectType.objects.get_for_model(model), object_id__in=[each.pk for each in instances]
+                object_type=ObjectType.objects.get_for_model(model),
+                object_id__in=[each.pk for each in instances],
             ).values_list("object_id", flat=True)
         )
         for instance in instances:
@@ -210,9 +219,11 @@ def _apply_custom_field_defaults(instance: Any) -> None:
 
 def _unchecked(edit: Edit) -> list[str]:
     """Foreign keys (each check is a query), and for an update what is not touched."""
-    fields = edit.instance._meta.concrete_fields  # noqa: SLF001
+    fields = edit.instance._meta.concrete_fields
     return [
-        each.name for each in fields if each.is_relation or each.primary_key or (not edit.created and each.name not in edit.values)
+        each.name
+        for each in fields
+        if each.is_relation or each.primary_key or (not edit.created and each.name not in edit.values)
     ]
 
 

@@ -12,11 +12,15 @@ from .world import SimCharge, SimTicket, World
 def main() -> int:
     """Serves until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m netbox_circuit_manager.testing", description=__doc__)
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="sonata", help="whose API (default: sonata)")
+    parser.add_argument(
+        "--shape", choices=sorted(SHAPES), default="sonata", help="whose API (default: sonata)"
+    )
     parser.add_argument("--port", type=int, default=8099)
     parser.add_argument("--circuits", type=int, default=10)
     parser.add_argument("--prefix", default="SIM", help="circuit IDs are PREFIX/000001 and so on")
-    parser.add_argument("--fault", choices=sorted(FAULTS), action="append", default=[], help="turned on from the start")
+    parser.add_argument(
+        "--fault", choices=sorted(FAULTS), action="append", default=[], help="turned on from the start"
+    )
     arguments = parser.parse_args()
     world = World.of(arguments.circuits, arguments.prefix)
     if world.circuits:

@@ -4,7 +4,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from .faults import Faults
@@ -24,14 +24,16 @@ class CarrierSimulator:
         self.shape: Shape = SHAPES[shape](self.world, self.faults)
         self.requests: list[str] = []
         self._server = _Server(("127.0.0.1", port), _Handler, self)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
 
     @property
     def url(self) -> str:
         """The API endpoint."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def start(self) -> "CarrierSimulator":
+    def start(self) -> Self:
         """Answers from now on."""
         self._thread.start()
         return self
@@ -46,7 +48,7 @@ class CarrierSimulator:
         """Serves until the process is interrupted."""
         self._thread.join()
 
-    def __enter__(self) -> "CarrierSimulator":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
@@ -59,7 +61,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], carrier: CarrierSimulator) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], carrier: CarrierSimulator
+    ) -> None:
         self.carrier = carrier
         super().__init__(address, handler)
 
@@ -125,7 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Reply({"ok": True}))
 
     def _send(self, reply: Reply, *, cut: bool = False) -> None:
-        self._write(reply.status, "application/json;charset=utf-8", encode(reply.body), reply.headers, cut=cut)
+        self._write(
+            reply.status, "application/json;charset=utf-8", encode(reply.body), reply.headers, cut=cut
+        )
 
     def _write(
         self, status: int, kind: str, content: bytes, headers: Any = None, *, cut: bool = False

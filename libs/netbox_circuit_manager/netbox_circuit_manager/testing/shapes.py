@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -50,6 +51,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+MARKED = re.compile(r'"\\u0000(\d+)\\u0000"')
 NOT_FOUND = Reply({"code": "notFound", "reason": "no such resource"}, 404)
 UNAUTHORIZED = Reply({"code": "invalidCredentials", "reason": "the token is not valid"}, 401)
 
@@ -89,7 +91,11 @@ class Shape:
         given = (form.get("client_id"), form.get("client_secret"))
         if call.headers.get("authorization", "").startswith("Basic "):
             given = _basic(call.headers["authorization"])
-        if self.faults.on("refuse_credentials") or given != (KEY, SECRET) or form.get("grant_type") != "client_credentials":
+        if (
+            self.faults.on("refuse_credentials")
+            or given != (KEY, SECRET)
+            or form.get("grant_type") != "client_credentials"
+        ):
             return Reply({"error": "invalid_client"}, 401)
         return Reply({"access_token": self.new_token(), "token_type": "Bearer", "expires_in": 3600})
 
@@ -149,15 +155,25 @@ class GuideShape(Shape):
         if circuit_id:
             circuit = self.find(unquote(circuit_id.removeprefix("/")))
             return Reply(show(circuit)) if circuit else NOT_FOUND
-        rows = self.cut([{"id": circuit.id, "circuit_id": circuit.cid, "cid": circuit.cid} for circuit in self.circuits()])
+        rows = self.cut(
+            [{"id": circuit.id, "circuit_id": circuit.cid, "cid": circuit.cid} for circuit in self.circuits()]
+        )
         return Reply({"circuits" if prefix else "data": rows})
 
     def _mycarrier(self, circuit: SimCircuit) -> dict[str, Any]:
-        billing = {"setup_fee": money(circuit.nrc), "monthly_fee": money(circuit.mrc), "currency": circuit.currency}
+        billing = {
+            "setup_fee": money(circuit.nrc),
+            "monthly_fee": money(circuit.mrc),
+            "currency": circuit.currency,
+        }
         return {"id": circuit.id, "circuit_id": circuit.cid, "billing": billing}
 
     def _att(self, circuit: SimCircuit) -> dict[str, Any]:
-        charges = {"installation_charge": money(circuit.nrc), "monthly_charge": money(circuit.mrc), "ban": circuit.account}
+        charges = {
+            "installation_charge": money(circuit.nrc),
+            "monthly_charge": money(circuit.mrc),
+            "ban": circuit.account,
+        }
         return {"id": circuit.id, "circuit_id": circuit.cid, "billing_info": charges}
 
 
@@ -174,23 +190,20 @@ class RestShape(Shape):
         return key or basic or super().is_authorized(call)
 
     def route(self, call: Call) -> Reply:
-        lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
-            "/circuits": self._circuits,
-            "/tickets": lambda: [self._ticket(ticket) for ticket in self.world.tickets],
-            "/charges": lambda: [self._charge(charge) for charge in self.world.charges],
+        lists: dict[str, tuple[list[Any], Callable[[Any], dict[str, Any]]]] = {
+            "/circuits": (self.circuits(), self._circuit),
+            "/tickets": (self.world.tickets, self._ticket),
+            "/charges": (self.world.charges, self._charge),
         }
         if call.path in lists:
-            return self._page(call, lists[call.path]())
+            return self._page(call, *lists[call.path])
         circuit = self.find(unquote(call.path.removeprefix("/circuits/")))
         return Reply({"circuit": self._circuit(circuit)}) if circuit else NOT_FOUND
 
-    def _page(self, call: Call, rows: list[dict[str, Any]]) -> Reply:
+    def _page(self, call: Call, rows: list[Any], show: Callable[[Any], dict[str, Any]]) -> Reply:
         page, size = int(call.query.get("page", 1)), int(call.query.get("per_page", 100))
-        part = rows[(page - 1) * size : page * size]
+        part = [show(row) for row in rows[(page - 1) * size : page * size]]
         return Reply({"data": self.cut(part), "total": len(rows), "has_more": page * size < len(rows)})
-
-    def _circuits(self) -> list[dict[str, Any]]:
-        return [self._circuit(circuit) for circuit in self.circuits()]
 
     def _circuit(self, circuit: SimCircuit) -> dict[str, Any]:
         return {
@@ -199,8 +212,16 @@ class RestShape(Shape):
             "customer_reference": circuit.customer_id,
             "account": {"number": circuit.account},
             "status": "active" if circuit.active else "disconnected",
-            "billing": {"monthly_fee": money(circuit.mrc), "setup_fee": money(circuit.nrc), "currency": circuit.currency},
-            "contract": {"number": circuit.order, "start": circuit.started_on.isoformat(), "months": circuit.term_months},
+            "billing": {
+                "monthly_fee": money(circuit.mrc),
+                "setup_fee": money(circuit.nrc),
+                "currency": circuit.currency,
+            },
+            "contract": {
+                "number": circuit.order,
+                "start": circuit.started_on.isoformat(),
+                "months": circuit.term_months,
+            },
         }
 
     def _ticket(self, ticket: SimTicket) -> dict[str, Any]:
@@ -236,7 +257,9 @@ class TmfShape(Shape):
 
     def route(self, call: Call) -> Reply:
         if call.path == self.products:
-            return self.page(call, [self.product(each, whole=self.priced_list) for each in self._changed(call)])
+            return self.page(
+                call, self._changed(call), lambda each: self.product(each, whole=self.priced_list)
+            )
         if call.path.startswith(f"{self.products}/"):
             circuit = self.find(unquote(call.path.removeprefix(f"{self.products}/")))
             return Reply(self.product(circuit, whole=True)) if circuit else NOT_FOUND
@@ -248,10 +271,10 @@ class TmfShape(Shape):
         """The routes of bills."""
         return NOT_FOUND
 
-    def page(self, call: Call, rows: list[Any]) -> Reply:
-        """A page of a list."""
+    def page(self, call: Call, rows: list[Any], show: Callable[[Any], Any] | None = None) -> Reply:
+        """A page of a list; `show` turns what is on it into JSON."""
         offset, limit = int(call.query.get("offset", 0)), int(call.query.get("limit", 50))
-        part = rows[offset : offset + limit]
+        part = [show(row) if show else row for row in rows[offset : offset + limit]]
         shown = self.cut(part)
         # A page that lost rows ends the list too early: what follows it is lost as well.
         if len(shown) < len(part) and self.faults.on("truncated_page"):
@@ -292,7 +315,10 @@ class TmfShape(Shape):
 
     def price(self, kind: str, value: Any, unit: Any) -> dict[str, Any]:
         """One of the product's prices."""
-        return {"priceType": kind, "price": {"dutyFreeAmount": {"unit": unit, "value": money(value)}, "taxRate": 16}}
+        return {
+            "priceType": kind,
+            "price": {"dutyFreeAmount": {"unit": unit, "value": money(value)}, "taxRate": 16},
+        }
 
     def ticket(self, ticket: SimTicket) -> dict[str, Any]:
         """A trouble ticket."""
@@ -319,13 +345,25 @@ class SonataShape(TmfShape):
     def bills(self, call: Call) -> Reply:
         names = list(dict.fromkeys(charge.bill for charge in self.world.charges))
         if call.path == f"{self.billing}/customerBill":
-            return self.page(call, [{"id": f"bill-{each}", "billNo": each, "state": "generated", "category": "normal"} for each in names])
+            return self.page(
+                call,
+                [
+                    {"id": f"bill-{each}", "billNo": each, "state": "generated", "category": "normal"}
+                    for each in names
+                ],
+            )
         if call.path.startswith(f"{self.billing}/customerBill/"):
             bill = unquote(call.path.rpartition("/")[2]).removeprefix("bill-")
             lines = [{"id": each.id} for each in self.world.charges if each.bill == bill]
             # The standard's answer is a list around the one bill.
-            return Reply([{"id": f"bill-{bill}", "billNo": bill, "customerBillItem": lines}]) if lines else NOT_FOUND
-        charge = next((each for each in self.world.charges if each.id == unquote(call.path.rpartition("/")[2])), None)
+            return (
+                Reply([{"id": f"bill-{bill}", "billNo": bill, "customerBillItem": lines}])
+                if lines
+                else NOT_FOUND
+            )
+        charge = next(
+            (each for each in self.world.charges if each.id == unquote(call.path.rpartition("/")[2])), None
+        )
         return Reply([self._line(charge)]) if charge else NOT_FOUND
 
     def _line(self, charge: SimCharge) -> dict[str, Any]:
@@ -349,7 +387,10 @@ class LumenShape(TmfShape):
     token_path = "/oauth/v2/token"  # noqa: S105 - a path
 
     def product(self, circuit: SimCircuit, *, whole: bool) -> dict[str, Any]:
-        return super().product(circuit, whole=whole) | {"productSerialNumber": circuit.cid, "name": circuit.customer_id}
+        return super().product(circuit, whole=whole) | {
+            "productSerialNumber": circuit.cid,
+            "name": circuit.customer_id,
+        }
 
     def bills(self, call: Call) -> Reply:
         if call.path != "/customerBillManagement/v4/appliedCustomerBillingRate":
@@ -381,7 +422,12 @@ class ZayoShape(Shape):
         paging = call.json.get("paging", {})
         skip, top = int(paging.get("skip", 0)), int(paging.get("top", 50))
         active = [circuit for circuit in self.circuits() if circuit.active]
-        return Reply({"apiVersion": "v1", "data": {"records": self.cut([self._record(each) for each in active[skip : skip + top]])}})
+        return Reply(
+            {
+                "apiVersion": "v1",
+                "data": {"records": self.cut([self._record(each) for each in active[skip : skip + top]])},
+            }
+        )
 
     def _record(self, circuit: SimCircuit) -> dict[str, Any]:
         return {
@@ -412,7 +458,11 @@ class VerizonShape(Shape):
         envelope = {"succeeded": True, "transactionID": asked["transactionID"]}
         if call.path == "/CIDetails":
             circuit = self.find(str(asked.get("serviceID")))
-            return Reply(envelope | self._details(circuit)) if circuit else Reply(envelope | {"succeeded": False})
+            return (
+                Reply(envelope | self._details(circuit))
+                if circuit
+                else Reply(envelope | {"succeeded": False})
+            )
         if call.path != "/CIList":
             return NOT_FOUND
         return Reply(envelope | self._list(asked))
@@ -475,9 +525,7 @@ def encode(body: Any) -> bytes:
         return f"\x00{len(amounts) - 1}\x00"
 
     text = json.dumps(body, default=mark)
-    for index, amount in enumerate(amounts):
-        text = text.replace(f'"\\u0000{index}\\u0000"', amount, 1)
-    return text.encode()
+    return MARKED.sub(lambda found: amounts[int(found[1])], text).encode()
 
 
 def _basic(header: str) -> tuple[str | None, str | None]:

@@ -3,7 +3,9 @@
 from decimal import Decimal
 
 from circuits.models import Provider
-from utilities.testing import APIViewTestCases
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+from utilities.testing import APITestCase, APIViewTestCases
 
 from netbox_circuit_manager.models import (
     CarrierCharge,
@@ -123,6 +125,53 @@ class CircuitPathTest(Inherited.AllEndpoints):
         cls.create_data = [{"circuit": circuit.pk, "geojson_data": GEOJSON} for circuit in made[3:]]
         # What is sent is checked and brought into one shape.
         cls.validation_excluded_fields = ["geojson_data"]
+
+
+class DerivedFieldsTest(APITestCase):
+    """What is computed is computed for the REST API too, which validates a copy of the object."""
+
+    model = CircuitPath
+    view_namespace = "plugins-api:netbox_circuit_manager"
+    user_permissions = (
+        "circuits.view_circuit",
+        *(
+            f"netbox_circuit_manager.{action}_{model}"
+            for action in ("view", "add")
+            for model in ("circuitpath", "circuitticket")
+        ),
+    )
+    KML = (
+        b'<kml xmlns="http://www.opengis.net/kml/2.2"><Placemark><name>Way</name><LineString><coordinates>'
+        b"-122.42,37.77 -122.27,37.80</coordinates></LineString></Placemark></kml>"
+    )
+
+    @classmethod
+    def setUpTestData(cls):
+        cls.circuit, cls.other = circuits(2)
+
+    def post(self, url, data, **kwargs):
+        response = self.client.post(url, {"circuit": self.circuit.pk, **data}, **kwargs, **self.header)
+        self.assertHttpStatus(response, 201)
+        return response.json()
+
+    def test_length_of_geojson(self):
+        made = self.post(self._get_list_url(), {"geojson_data": GEOJSON}, format="json")
+        self.assertAlmostEqual(made["path_distance_km"], float(CircuitPath.objects.get().path_distance_km))
+        self.assertGreater(made["path_distance_km"], 70)
+
+    def test_upload(self):
+        file = SimpleUploadedFile("way.kml", self.KML)
+        made = self.post(self._get_list_url(), {"kmz_file": file}, format="multipart")
+        path = CircuitPath.objects.get()
+        self.addCleanup(path.kmz_file.storage.delete, path.kmz_file.name)
+        self.assertEqual(path.geojson_data["features"][0]["geometry"]["coordinates"][0], [-122.42, 37.77])
+        self.assertAlmostEqual(float(path.path_distance_km), 13.6, delta=0.1)
+        self.assertIn("/plugins/circuit-manager/files/circuit_manager/paths/", made["kmz_file"])
+
+    def test_a_closed_ticket_has_its_date(self):
+        url = reverse("plugins-api:netbox_circuit_manager-api:circuitticket-list")
+        made = self.post(url, {"ticket_number": "T", "subject": "Down", "status": "closed"}, format="json")
+        self.assertIsNotNone(made["closed_date"])
 
 
 class ProviderAPIConfigTest(Inherited.AllEndpoints):

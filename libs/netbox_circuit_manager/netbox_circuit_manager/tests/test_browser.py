@@ -59,7 +59,7 @@ class BrowserTest(StaticLiveServerTestCase):
         for made in self.carrier.world.circuits:
             Circuit.objects.create(cid=made.cid, provider=provider, type=wave)
         self.circuit = Circuit.objects.get(cid="SIM/000001")
-        CircuitPath.objects.create(circuit=self.circuit, geojson_data=GEOJSON, path_distance_km="53.000")
+        CircuitPath.objects.create(circuit=self.circuit, geojson_data=GEOJSON)
         CircuitContract.objects.create(
             circuit=self.circuit,
             contract_number="K-2026",

@@ -56,7 +56,10 @@ class ProviderContract:
         return {cost.circuit.cid: (cost.mrc, cost.nrc, cost.currency) for cost in costs}
 
     def expected(self) -> dict[str, tuple[Any, ...]]:
-        return {each.cid: (Decimal(str(each.mrc)), Decimal(str(each.nrc)), each.currency) for each in self.world.circuits}
+        return {
+            each.cid: (Decimal(str(each.mrc)), Decimal(str(each.nrc)), each.currency)
+            for each in self.world.circuits
+        }
 
     def state(self) -> list[Any]:
         """All that a failed run must leave as it is."""
@@ -99,7 +102,9 @@ class ProviderContract:
         self.world.circuits[2].mrc = "999.99"
         result = self.sync()
         change = result.run.changes.get(model="circuitcost", field="mrc")
-        self.assertEqual((change.circuit.cid, change.before, change.after), ("SIM/000003", "103.50", "999.99"))
+        self.assertEqual(
+            (change.circuit.cid, change.before, change.after), ("SIM/000003", "103.50", "999.99")
+        )
         entry = ObjectChange.objects.filter(changed_object_type__model="circuitcost", action="update").get()
         self.assertEqual((entry.prechange_data["mrc"], entry.postchange_data["mrc"]), ("103.50", "999.99"))
 
@@ -109,7 +114,11 @@ class ProviderContract:
         self.assertEqual(len(provider.get_circuits()), COUNT)
         details = provider.get_circuit_details("sim-000003")
         circuit = self.circuits[2]
-        self.assertTrue(provider.sync_circuit_costs(circuit, details if self.provider_type != "verizon" else {**details, "ciStatus": "Active"}))
+        self.assertTrue(
+            provider.sync_circuit_costs(
+                circuit, details if self.provider_type != "verizon" else {**details, "ciStatus": "Active"}
+            )
+        )
         self.assertEqual(CircuitCost.objects.get(circuit=circuit).mrc, Decimal("103.50"))
 
     def test_connection(self) -> None:
@@ -129,14 +138,18 @@ class ProviderContract:
         other = make_provider("Another carrier")
         make_circuits(other, self.world)
         self.sync()
-        self.assertEqual(set(CircuitCost.objects.values_list("circuit__provider", flat=True)), {self.provider.pk})
+        self.assertEqual(
+            set(CircuitCost.objects.values_list("circuit__provider", flat=True)), {self.provider.pk}
+        )
 
     def test_tickets_open_and_close(self) -> None:
         if not build_provider(self.config).publishes_tickets:
             self.skipTest("this carrier's API has no tickets")
         self.sync()
         ticket = CircuitTicket.objects.get(ticket_number="TT-1")
-        self.assertEqual((ticket.status, ticket.priority, ticket.circuit.cid), ("in_progress", "high", "SIM/000001"))
+        self.assertEqual(
+            (ticket.status, ticket.priority, ticket.circuit.cid), ("in_progress", "high", "SIM/000001")
+        )
         own = CircuitTicket.objects.create(circuit=self.circuits[0], ticket_number="MINE", subject="by hand")
         del self.world.tickets[0]
         self.sync()
@@ -286,8 +299,13 @@ class FakeProviderTest(TestCase):
     def setUp(self) -> None:
         self.provider = make_provider()
         make_circuits(self.provider, World.of(2))
-        circuits = [{"cid": "SIM/000001", "mrc": "10.00", "currency": "EUR"}, {"cid": "SIM/000002", "mrc": "x"}]
-        self.config = make_config(self.provider, "fake", "https://fake.example", parameters={"circuits": circuits})
+        circuits = [
+            {"cid": "SIM/000001", "mrc": "10.00", "currency": "EUR"},
+            {"cid": "SIM/000002", "mrc": "x"},
+        ]
+        self.config = make_config(
+            self.provider, "fake", "https://fake.example", parameters={"circuits": circuits}
+        )
 
     def test_sync(self) -> None:
         result = run_sync(self.config)
@@ -299,4 +317,6 @@ class FakeProviderTest(TestCase):
         self.assertEqual(run_sync(self.config).status, "failed")
 
     def test_registered(self) -> None:
-        self.assertLessEqual({"att", "custom", "fake", "lumen", "sonata", "verizon", "zayo"}, set(provider_registry.names()))
+        self.assertLessEqual(
+            {"att", "custom", "fake", "lumen", "sonata", "verizon", "zayo"}, set(provider_registry.names())
+        )

@@ -45,7 +45,9 @@ class ReadTest(SimpleTestCase):
         document = parse_kml_data(KML)
         kinds = [feature["geometry"]["type"] for feature in document["features"]]
         self.assertEqual(kinds, ["LineString", "Point", "Polygon", "LineString"])
-        self.assertEqual(document["features"][0]["properties"], {"name": "Span", "description": "<b>aerial</b>"})
+        self.assertEqual(
+            document["features"][0]["properties"], {"name": "Span", "description": "<b>aerial</b>"}
+        )
         self.assertEqual(extract_coordinates(document)[:2], [tuple(position) for position in LINE])
 
     def test_kmz(self) -> None:
@@ -57,8 +59,15 @@ class ReadTest(SimpleTestCase):
 
     def test_geojson(self) -> None:
         geometry = {"type": "LineString", "coordinates": LINE}
-        for document in (geometry, {"type": "Feature", "geometry": geometry, "properties": None}, {"type": "GeometryCollection", "geometries": [geometry]}):
-            self.assertEqual(extract_coordinates(geo.read_path_file(json.dumps(document).encode())), [tuple(each) for each in LINE])
+        for document in (
+            geometry,
+            {"type": "Feature", "geometry": geometry, "properties": None},
+            {"type": "GeometryCollection", "geometries": [geometry]},
+        ):
+            self.assertEqual(
+                extract_coordinates(geo.read_path_file(json.dumps(document).encode())),
+                [tuple(each) for each in LINE],
+            )
 
     def test_refused(self) -> None:
         deep = "<a>" * 100_000
@@ -78,9 +87,18 @@ class ReadTest(SimpleTestCase):
             (deep.encode(), "nested too deeply"),
             (b"<kml>", "not well-formed"),
             (b"<kml/>", "no placemark"),
-            (b"<kml><Placemark><Point><coordinates>north</coordinates></Point></Placemark></kml>", "not a coordinate"),
-            (b"<kml><Placemark><Point><coordinates>500,1</coordinates></Point></Placemark></kml>", "not a longitude"),
-            (b"<kml><Placemark><Point><coordinates>nan,1</coordinates></Point></Placemark></kml>", "two numbers"),
+            (
+                b"<kml><Placemark><Point><coordinates>north</coordinates></Point></Placemark></kml>",
+                "not a coordinate",
+            ),
+            (
+                b"<kml><Placemark><Point><coordinates>500,1</coordinates></Point></Placemark></kml>",
+                "not a longitude",
+            ),
+            (
+                b"<kml><Placemark><Point><coordinates>nan,1</coordinates></Point></Placemark></kml>",
+                "two numbers",
+            ),
             (b"{" * 100_000, "not JSON"),
             (json.dumps(nested).encode(), "nested too deeply"),
             (b'{"type": "LineString", "coordinates": [[1, 2]]}', "it needs 2"),
@@ -100,7 +118,9 @@ class ReadTest(SimpleTestCase):
 class MeasureTest(SimpleTestCase):
     def test_geodesic_length(self) -> None:
         """One degree of longitude at 38° N is 87.8 km on the ellipsoid; a flat projection says 111."""
-        self.assertAlmostEqual(calculate_path_distance({"type": "LineString", "coordinates": LINE}), 87.832, places=3)
+        self.assertAlmostEqual(
+            calculate_path_distance({"type": "LineString", "coordinates": LINE}), 87.832, places=3
+        )
         self.assertAlmostEqual(calculate_path_distance([(0, 0), (0, 1)]), 110.574, places=3)
         self.assertEqual(calculate_path_distance({"type": "Point", "coordinates": [0, 0]}), 0)
 
@@ -113,7 +133,10 @@ class DrawTest(SimpleTestCase):
         geometry = {"type": "MultiLineString", "coordinates": [LINE]}
         point = {"type": "Point", "coordinates": [-121.5, 38]}
         ring = {"type": "Polygon", "coordinates": [[[-122, 38], [-121, 38], [-121, 39], [-122, 38]]]}
-        features = [{"type": "Feature", "properties": {"name": name, "description": name}, "geometry": each} for each in (geometry, point, ring)]
+        features = [
+            {"type": "Feature", "properties": {"name": name, "description": name}, "geometry": each}
+            for each in (geometry, point, ring)
+        ]
         return {"type": "FeatureCollection", "features": features}
 
     def test_everything_is_escaped(self) -> None:
@@ -124,7 +147,7 @@ class DrawTest(SimpleTestCase):
         svg = geo.draw_svg(self.document(), label=EVIL)
         self.assertNotIn("<img", svg)
         ET.fromstring(svg)
-        drawn = {name for element in ET.fromstring(svg).iter() for name in element.keys()}
+        drawn = {name for element in ET.fromstring(svg).iter() for name in element.attrib}
         self.assertFalse({"src", "href", "onerror", "onload"} & drawn)
 
     def test_single_point(self) -> None:

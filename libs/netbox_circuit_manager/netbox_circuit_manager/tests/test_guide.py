@@ -28,7 +28,7 @@ EXAMPLES = {"mycarrier": "class MyCarrierProviderSync", "att": "class ATTProvide
 def _unit_test_as_printed() -> type[TestCase]:
     with guide.dropped_in("mycarrier", guide.block("python", EXAMPLES["mycarrier"])):
         namespace: dict[str, Any] = {"__name__": __name__}
-        exec(compile(guide.block("python", "class MyCarrierProviderSyncTest"), "guide", "exec"), namespace)  # noqa: S102
+        exec(compile(guide.block("python", "class MyCarrierProviderSyncTest"), "guide", "exec"), namespace)
     return namespace["MyCarrierProviderSyncTest"]
 
 
@@ -55,7 +55,11 @@ class GuideProviders:
         self.config = make_config(self.provider, self.name, self.carrier.url, parameters={})
 
     def costs(self) -> list[Any]:
-        return list(CircuitCost.objects.order_by("circuit__cid").values("circuit__cid", "mrc", "nrc", "currency", "last_updated"))
+        return list(
+            CircuitCost.objects.order_by("circuit__cid").values(
+                "circuit__cid", "mrc", "nrc", "currency", "last_updated"
+            )
+        )
 
     def sync(self, **options: Any) -> Any:
         return run_sync(self.config, **options)
@@ -116,7 +120,12 @@ class GuideProviders:
         del self.world.circuits[1:]
         listed = World.of(COUNT).circuits
         provider = build_provider(self.config)
-        with patch("builtins.print"), patch.object(provider, "get_circuits", return_value=[{"id": each.id, "cid": each.cid} for each in listed]):
+        with (
+            patch("builtins.print"),
+            patch.object(
+                provider, "get_circuits", return_value=[{"id": each.id, "cid": each.cid} for each in listed]
+            ),
+        ):
             result = run_sync(self.config, provider=provider)
         self.assertEqual((result.as_result()["success"], result.as_result()["failed"]), (1, COUNT - 1))
         self.assertEqual(result.status, "partial")
@@ -126,7 +135,9 @@ class GuideProviders:
         self.sync()
         before = self.costs()
         provider = build_provider(self.config)
-        with patch.object(provider, "get_circuit_details", return_value={"id": "x", "note": "billing is down today"}):
+        with patch.object(
+            provider, "get_circuit_details", return_value={"id": "x", "note": "billing is down today"}
+        ):
             result = run_sync(self.config, provider=provider)
         self.assertEqual((self.costs(), result.as_result()["success"]), (before, 0))
 
@@ -175,7 +186,9 @@ class MyCarrierTest(GuideProviders, TestCase):
             call_command(*arguments, stdout=out)
             told = out.getvalue()
             self.assertIn("Processing provider", told)
-            self.assertIn("Connection successful" if "--test" in words else f"{COUNT}/{COUNT} circuits synced", told)
+            self.assertIn(
+                "Connection successful" if "--test" in words else f"{COUNT}/{COUNT} circuits synced", told
+            )
             self.assertIn("Done!", told)
 
     def test_unknown_currency_is_refused(self) -> None:
@@ -194,9 +207,13 @@ class MyCarrierTest(GuideProviders, TestCase):
 
     def test_common_patterns_as_printed(self) -> None:
         """The guide's paging, rate limit and error handling are methods of a provider; they compile and define them."""
-        for words, name in (("all_circuits = []", "get_circuits"), ("time.sleep", "get_circuit_details"), ("No billing data", "sync_circuit_costs")):
+        for words, name in (
+            ("all_circuits = []", "get_circuits"),
+            ("time.sleep", "get_circuit_details"),
+            ("No billing data", "sync_circuit_costs"),
+        ):
             namespace: dict[str, Any] = {"List": list, "Dict": dict}
-            exec(compile(guide.block("python", words), "guide", "exec"), namespace)  # noqa: S102
+            exec(compile(guide.block("python", words), "guide", "exec"), namespace)
             self.assertTrue(callable(namespace[name]))
 
 
@@ -216,8 +233,11 @@ class GuideImportsTest(TestCase):
         """The guide's `providers/__init__.py` imports what it says."""
         code = guide.block("python", "from .mycarrier import MyCarrierProviderSync")
         with guide.dropped_in("mycarrier", guide.block("python", EXAMPLES["mycarrier"])):
-            namespace = {"__package__": "netbox_circuit_manager.providers", "__name__": "netbox_circuit_manager.providers"}
-            exec(compile(code, "guide", "exec"), namespace)  # noqa: S102
+            namespace = {
+                "__package__": "netbox_circuit_manager.providers",
+                "__name__": "netbox_circuit_manager.providers",
+            }
+            exec(compile(code, "guide", "exec"), namespace)
             self.assertIn("LumenProviderSync", namespace)
         self.assertNotIn("netbox_circuit_manager.providers.mycarrier", sys.modules)
 

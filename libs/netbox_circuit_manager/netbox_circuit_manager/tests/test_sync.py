@@ -302,6 +302,19 @@ class MatchingTest(FakeCarrier, TestCase):
         self.assertEqual(codes["ELSE/1"], "unknown_circuit")
         self.assertEqual(codes["a circuit without id"], "row_refused")
 
+    def test_text_that_no_database_stores(self) -> None:
+        provider = build_provider(self.config)
+        rows = [
+            {"carrier_id": "a\x00b", "cid": "SIM/000001", "mrc": "1.00"},
+            {"carrier_id": "half\ud800", "cid": "SIM/000002", "mrc": "1.00"},
+            {"carrier_id": "c" * 300, "cid": "SIM/000003", "mrc": "1.00"},
+            {"carrier_id": "d", "cid": "SIM/000004", "mrc": "1.00"},
+            "no object",
+        ]
+        with patch.object(provider, "list_circuits", lambda _since: iter([rows])):
+            result = run_sync(self.config, provider=provider)
+        self.assertEqual((result.as_result()["success"], result.as_result()["failed"]), (1, 4))
+
     def test_refused_configurations(self) -> None:
         for values, words in (
             ({"provider_type": "nobody"}, "not found in registry"),

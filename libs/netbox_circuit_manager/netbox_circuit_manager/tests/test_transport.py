@@ -6,6 +6,7 @@ from typing import Any
 import requests
 from django.test import SimpleTestCase
 
+from netbox_circuit_manager.providers.custom import build_paging, check_parameters
 from netbox_circuit_manager.providers.errors import BadAnswer, ConfigurationError, IncompleteList, RowRefused
 from netbox_circuit_manager.providers.paging import (
     Answer,
@@ -35,7 +36,6 @@ from netbox_circuit_manager.providers.transport import (
     check_address,
     public_address,
 )
-from netbox_circuit_manager.providers.custom import build_paging, check_parameters
 from netbox_circuit_manager.sync.listing import Listing
 from netbox_circuit_manager.testing import CarrierSimulator, World
 from netbox_circuit_manager.testing.shapes import KEY
@@ -115,6 +115,16 @@ class SessionTest(SimpleTestCase):
             made.get(self.address).json()
         self.assertEqual(watch.failures, [])
 
+    def test_odd_json_counts_as_a_failure(self) -> None:
+        for body in ("NaN", "[" * 100_000, "1" * 10_000, ""):
+            response = session().get(self.address)
+            response._content = body.encode()
+            with (made := session()).watching() as watch:
+                response.on_failure = made.report
+                with self.assertRaises(requests.exceptions.JSONDecodeError):
+                    response.json()
+            self.assertEqual(len(watch.failures), 1)
+
     def test_failures_name_no_query(self) -> None:
         self.carrier.faults.set("error_500")
         with (made := session(retries=0)).watching() as watch:
@@ -135,7 +145,15 @@ class SessionTest(SimpleTestCase):
         self.assertEqual(sent.headers["Content-Type"], "application/x-www-form-urlencoded")
 
     def test_addresses(self) -> None:
-        for address in ("http://carrier.example/", "ftp://127.0.0.1/", "file:///etc/passwd", "", "https://", "http://127.0.0.1.evil.example/", "http://[::1"):
+        for address in (
+            "http://carrier.example/",
+            "ftp://127.0.0.1/",
+            "file:///etc/passwd",
+            "",
+            "https://",
+            "http://127.0.0.1.evil.example/",
+            "http://[::1",
+        ):
             with self.assertRaises(RequestRefused):
                 check_address(address, allow_loopback_http=True)
         for address in ("http://127.0.0.1:1/", "http://localhost/", "http://[::1]/"):
@@ -158,9 +176,15 @@ class PagingTest(SimpleTestCase):
     def test_page_number(self) -> None:
         def answer(request: ListRequest) -> Answer:
             page, size = request.query["page"], request.query["per_page"]
-            return Answer({"rows": self.rows[(page - 1) * size : page * size], "has_more": page * size < 7, "total": 7})
+            return Answer(
+                {"rows": self.rows[(page - 1) * size : page * size], "has_more": page * size < 7, "total": 7}
+            )
 
-        for paging in (PageNumber(limit=3, more="has_more"), PageNumber(limit=3, total="total"), PageNumber(limit=3)):
+        for paging in (
+            PageNumber(limit=3, more="has_more"),
+            PageNumber(limit=3, total="total"),
+            PageNumber(limit=3),
+        ):
             self.assertEqual(pages_of(paging, answer), self.rows)
 
     def test_offset_goes_on_from_what_came(self) -> None:
@@ -176,12 +200,19 @@ class PagingTest(SimpleTestCase):
     def test_total_must_be_reached(self) -> None:
         for paging in (Offset(total="total"), SinglePage(total="total"), Cursor(total="total")):
             with self.assertRaisesRegex(IncompleteList, "of 7"):
-                pages_of(paging, lambda request: Answer({"rows": self.rows[:3] if not request.query.get("offset") else [], "total": 7}))
+                pages_of(
+                    paging,
+                    lambda request: Answer(
+                        {"rows": self.rows[:3] if not request.query.get("offset") else [], "total": 7}
+                    ),
+                )
 
     def test_cursor(self) -> None:
         def answer(request: ListRequest) -> Answer:
             first = int(request.query.get("cursor", 0))
-            return Answer({"rows": self.rows[first : first + 3], "next": str(first + 3) if first + 3 < 7 else None})
+            return Answer(
+                {"rows": self.rows[first : first + 3], "next": str(first + 3) if first + 3 < 7 else None}
+            )
 
         self.assertEqual(pages_of(Cursor(), answer), self.rows)
 
@@ -196,7 +227,15 @@ class PagingTest(SimpleTestCase):
             asked.append((request.query["from"], request.query["to"]))
             return Answer({"rows": [{"id": request.query["from"]}]})
 
-        days = DayWindows(since=read_date("2026-01-01", "x"), until=read_date("2026-01-10", "x"), begin="from", end="to", days=7, within=SinglePage(), where="query")
+        days = DayWindows(
+            since=read_date("2026-01-01", "x"),
+            until=read_date("2026-01-10", "x"),
+            begin="from",
+            end="to",
+            days=7,
+            within=SinglePage(),
+            where="query",
+        )
         self.assertEqual(len(pages_of(days, answer)), 2)
         self.assertEqual(asked, [("2026-01-01", "2026-01-07"), ("2026-01-08", "2026-01-10")])
 
@@ -207,7 +246,9 @@ class PagingTest(SimpleTestCase):
 
     def test_find(self) -> None:
         body = {"a": [{"b": 1}], "c": {"d": None}}
-        self.assertEqual([find(body, path) for path in ("a.0.b", "a.1.b", "c.d.e", "x", "")], [1, None, None, None, body])
+        self.assertEqual(
+            [find(body, path) for path in ("a.0.b", "a.1.b", "c.d.e", "x", "")], [1, None, None, None, body]
+        )
 
 
 class RecordsTest(SimpleTestCase):
@@ -217,7 +258,22 @@ class RecordsTest(SimpleTestCase):
         for value, expected in (("1.005", "1.01"), (0, "0.00"), (Decimal("9.1"), "9.10"), ("12", "12.00")):
             self.assertEqual(str(read_money(value, "x")), expected)
         self.assertIsNone(read_money(None, "x"))
-        for value in (-1, "-0.01", "1,5", "1e5", "NaN", True, [], {}, "9" * 15, Decimal("Infinity"), Decimal("1e400"), 1.5, "½", "٣"):
+        for value in (
+            -1,
+            "-0.01",
+            "1,5",
+            "1e5",
+            "NaN",
+            True,
+            [],
+            {},
+            "9" * 15,
+            Decimal("Infinity"),
+            Decimal("1e400"),
+            1.5,
+            "½",
+            "٣",
+        ):
             with self.assertRaises(RowRefused, msg=repr(value)):
                 read_money(value, "x")
 
@@ -241,18 +297,44 @@ class RecordsTest(SimpleTestCase):
 
     def test_prices(self) -> None:
         def price(kind: str, value: Any, unit: str = "USD", period: str = "month") -> dict[str, Any]:
-            return {"priceType": kind, "recurringChargePeriod": period, "price": {"dutyFreeAmount": {"unit": unit, "value": value}}}
+            return {
+                "priceType": kind,
+                "recurringChargePeriod": period,
+                "price": {"dutyFreeAmount": {"unit": unit, "value": value}},
+            }
 
-        found = read_prices([price("recurring", 10), price("recurring", 120, period="year"), price("nonRecurring", 5), price("usageBased", 1)], self.currencies)
+        found = read_prices(
+            [
+                price("recurring", 10),
+                price("recurring", 120, period="year"),
+                price("nonRecurring", 5),
+                price("usageBased", 1),
+            ],
+            self.currencies,
+        )
         self.assertEqual((found.mrc, found.nrc, found.currency), (Decimal("20.00"), Decimal("5.00"), "USD"))
         self.assertIsNone(read_prices([], self.currencies).mrc)
-        for prices in ([price("recurring", 1), price("recurring", 1, "EUR")], [price("recurring", None)], [price("other", 1)], [{"priceType": "recurring"}], {}, [price("recurring", 1, period="week")]):
+        for prices in (
+            [price("recurring", 1), price("recurring", 1, "EUR")],
+            [price("recurring", None)],
+            [price("other", 1)],
+            [{"priceType": "recurring"}],
+            {},
+            [price("recurring", 1, period="week")],
+        ):
             with self.assertRaises(RowRefused):
                 read_prices(prices, self.currencies)
         self.assertEqual(per_month(Decimal(100), "year"), Decimal("8.33"))
 
     def test_listing(self) -> None:
-        rows = [{"id": "a", "n": Decimal("1.10")}, {"id": "a", "n": Decimal("1.10")}, {"id": "b"}, {"id": "b", "x": 1}, {"no": "id"}, {"$decimal": "x"}]
+        rows = [
+            {"id": "a", "n": Decimal("1.10")},
+            {"id": "a", "n": Decimal("1.10")},
+            {"id": "b"},
+            {"id": "b", "x": 1},
+            {"no": "id"},
+            {"$decimal": "x"},
+        ]
         with Listing(lambda row: row.get("id", "")) as listing:
             listing.read([rows])
             self.assertEqual((listing.count, listing.repeated, listing.without_key), (5, {"b"}, 2))
@@ -262,7 +344,9 @@ class RecordsTest(SimpleTestCase):
 class CustomParametersTest(SimpleTestCase):
     def test_good(self) -> None:
         check_parameters(REST)
-        self.assertIsInstance(build_paging({"type": "cursor", "cursor": "after", "next": "meta.next"}), Cursor)
+        self.assertIsInstance(
+            build_paging({"type": "cursor", "cursor": "after", "next": "meta.next"}), Cursor
+        )
 
     def test_bad(self) -> None:
         circuits = REST["circuits"]

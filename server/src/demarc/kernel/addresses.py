@@ -21,7 +21,7 @@ async def resolve(host: str, port: int) -> list[Address]:
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):  # ValueError: the name holds what no name can
         raise Unavailable(f"{host} does not resolve") from None
     return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
 

@@ -31,12 +31,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The documented options, and those for previews and single circuits."""
-        parser.add_argument("--provider", type=int, metavar="ID", help="one configuration, by its ID; else every enabled one")
+        parser.add_argument(
+            "--provider", type=int, metavar="ID", help="one configuration, by its ID; else every enabled one"
+        )
         parser.add_argument("--test", action="store_true", help="only test the connection")
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and roll it back")
-        parser.add_argument("--circuit", metavar="CID", help="only this circuit, by its circuit ID (with --provider)")
-        parser.add_argument("--full", action="store_true", help="read the whole list even where the carrier tells what changed")
-        parser.add_argument("--accept", action="store_true", help="accept a list that is empty or shrank by more than a fifth")
+        parser.add_argument(
+            "--circuit", metavar="CID", help="only this circuit, by its circuit ID (with --provider)"
+        )
+        parser.add_argument(
+            "--full",
+            action="store_true",
+            help="read the whole list even where the carrier tells what changed",
+        )
+        parser.add_argument(
+            "--accept", action="store_true", help="accept a list that is empty or shrank by more than a fifth"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Works through the configurations."""
@@ -80,13 +90,17 @@ class Command(BaseCommand):
         self.stdout.write("Testing connection...")
         answer = provider.test_connection()
         if answer["success"]:
-            self.stdout.write(self.style.SUCCESS(f"Connection successful ({float(answer['response_time']):.2f} s)"))
+            self.stdout.write(
+                self.style.SUCCESS(f"Connection successful ({float(answer['response_time']):.2f} s)")
+            )
             return EXIT_SUCCESS
         self.stdout.write(self.style.ERROR(f"Connection failed: {answer['message']}"))
         return EXIT_FAILED
 
     def _sync(self, config: ProviderAPIConfig, provider: Any, options: dict[str, Any]) -> int:
-        self.stdout.write("Starting synchronization (preview)..." if options["dry_run"] else "Starting synchronization...")
+        self.stdout.write(
+            "Starting synchronization (preview)..." if options["dry_run"] else "Starting synchronization..."
+        )
         result = run_sync(
             config,
             mode=SyncModeChoices.FULL if options["full"] or options["accept"] else None,
@@ -110,7 +124,9 @@ class Command(BaseCommand):
     def _show_changes(self, result: Any) -> None:
         for change in result.run.changes.select_related("circuit").iterator():
             before = "nothing" if change.before is None else change.before or "empty"
-            self.stdout.write(f"  {change.object_repr}: {change.field} from {before} to {change.after or 'empty'}")
+            self.stdout.write(
+                f"  {change.object_repr}: {change.field} from {before} to {change.after or 'empty'}"
+            )
 
     def _circuit(self, config: ProviderAPIConfig, cid: str | None) -> Circuit | None:
         if not cid:

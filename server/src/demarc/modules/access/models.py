@@ -211,7 +211,9 @@ def _session_columns() -> tuple[Column[object], ...]:
         Column("nas_id", BigInteger, nullable=False),
         Column("subscriber_id", BigInteger, nullable=False),
         Column("service_id", BigInteger, nullable=False),
-        Column("username", Text, nullable=False),
+        Column(
+            "username", Text, nullable=False, info=personal("'erased-' || tenant_id || '-' || subscriber_id")
+        ),
         Column("acct_session_id", Text, nullable=False),
         Column("generation", Integer, nullable=False, server_default="0"),
         at("started_at"),
@@ -222,7 +224,7 @@ def _session_columns() -> tuple[Column[object], ...]:
         Column("nas_port", Text, nullable=False, server_default=""),
         Column("framed_ip", INET),
         Column("delegated_prefix", CIDR),
-        Column("calling_station_id", Text, nullable=False, server_default=""),
+        Column("calling_station_id", Text, nullable=False, server_default="", info=personal("''")),
         Column("called_station_id", Text, nullable=False, server_default=""),
     )
 

@@ -106,4 +106,5 @@ ip_assignment = tenant_table(
 )
 """Who had this address, prefix or block at that time: periods [assigned_at, released_at), never two at once."""
 Index("ix_ip_assignment_subscriber", ip_assignment.c.tenant_id, ip_assignment.c.subscriber_id)
+Index("ix_ip_assignment_address", ip_assignment.c.tenant_id, ip_assignment.c.address)
 Index("ix_ip_assignment_pool", ip_assignment.c.tenant_id, ip_assignment.c.pool_id)

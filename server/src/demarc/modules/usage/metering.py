@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from demarc.kernel.db import Connection
+from demarc.kernel.ids import uuid7_head
 from demarc.modules.usage.statements import RAISE, RAISE_CAPS
 
 METERED_TYPE = "bandwidth_gb"
@@ -24,5 +25,5 @@ async def raise_usage(connection: Connection | asyncpg.Connection[asyncpg.Record
     Raises:
         asyncpg.IntegrityConstraintViolationError: a service that is not there; nothing of the block is booked.
     """
-    await connection.execute(RAISE)
+    await connection.execute(RAISE, uuid7_head())
     await connection.execute(RAISE_CAPS)

@@ -77,13 +77,6 @@ A session's usage of one month is raised in place while the row `is_open`; billi
 metered afterwards opens the next `part`.
 """
 Index(
-    "ix_usage_record_pending",
-    usage_record.c.tenant_id,
-    usage_record.c.subscription_id,
-    usage_record.c.period_start,
-    postgresql_where=text("billed_status = 'pending'"),
-)
-Index(
     "ix_usage_record_period",
     usage_record.c.tenant_id,
     usage_record.c.subscription_id,

@@ -47,8 +47,8 @@ added AS MATERIALIZED (
 """
 
 # What has an open record raises it; what is left has none, and opens the session's next part of that month. The update waits
-# for a bill that is just being made and then finds the record closed. NOT IN is hashed whatever the planner expects of `raised`. A service that no subscription pays for fails the NOT
-# NULL of subscription_id: the ingester keeps the line.
+# for a bill that is just being made and then finds the record closed. NOT IN is hashed whatever the planner expects of `raised`.
+# A service that no subscription pays for fails the NOT NULL of subscription_id: the ingester keeps the line. $1 `uuid7_head`.
 RAISE = f"""
 WITH {_ADDED}, raised AS (
     UPDATE usage_record r SET
@@ -70,10 +70,10 @@ WITH {_ADDED}, raised AS (
         WHERE r.tenant_id = a.tenant_id AND r.session_id = a.session_id AND r.month_on = a.month_on
     ) p
 )
-INSERT INTO usage_record (tenant_id, subscription_id, customer_id, service_id, session_id, month_on, part, is_open,
+INSERT INTO usage_record (tenant_id, uid, subscription_id, customer_id, service_id, session_id, month_on, part, is_open,
                           usage_type, quantity, unit, unit_price, price_id, currency, input_octets, output_octets,
                           period_start, period_end, source_system, source_record_id)
-SELECT f.tenant_id, s.subscription_id, u.customer_id, f.service_id, f.session_id, f.month_on, f.part, true,
+SELECT f.tenant_id, ($1::text || substr(gen_random_uuid()::text, 16))::uuid, s.subscription_id, u.customer_id, f.service_id, f.session_id, f.month_on, f.part, true,
        'bandwidth_gb', round((f.input_octets + f.output_octets)::numeric / 1073741824, 6), 'GB',
        coalesce(price.unit_price, 0), price.price_id, u.currency, f.input_octets, f.output_octets,
        f.first_at, f.last_at, 'radius', f.source_record_id

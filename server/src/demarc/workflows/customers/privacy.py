@@ -10,6 +10,7 @@ from uuid import UUID
 
 from demarc.kernel.db import Tx
 from demarc.kernel.paging import Page, Window
+from demarc.modules.access.service import forget_log_ins
 from demarc.modules.audit.service import record
 from demarc.modules.billing.queries import customer_balance, list_customer_currencies
 from demarc.modules.customers.errors import NotErasable
@@ -78,6 +79,7 @@ async def forget_customer(tx: Tx, uid: UUID, *, reason: str) -> Customer:
         *[uid for holding in direct_holdings() for uid in await read_uids(tx, holding, row.id)],
     ]
     await tx.connection.execute(_FORGET_ANSWERS, tx.tenant.id, uids)
+    await forget_log_ins(tx, row.id)
     for holding in all_holdings():
         await forget_rows(tx, holding, row.id)
     return await erase_customer(tx, row, reason=reason)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from demarc.kernel.ids import uuid7_head
 from demarc.modules.access.accounting import statements
 from demarc.modules.access.accounting.lines import (
     ACCOUNTING_FIELDS,
@@ -56,8 +57,10 @@ async def merge_accounting(connection: Connection, block: bytes, base: int) -> M
     await _copy(connection, "accounting_line", ACCOUNTING_FIELDS, parsed.copy_text)
     await connection.execute(statements.LOCK_NAS_OF_LINES)
     await connection.execute(statements.RESOLVE, SESSION_START_TOLERANCE)
-    await connection.execute("ANALYZE accounting_packet")
-    kinds = _Kinds(**dict(await connection.fetchrow(statements.KINDS) or {}))
+    kinds = await _look(connection)
+    if kinds.has_new:
+        await connection.execute(statements.RESOLVE_UNKNOWN, SESSION_START_TOLERANCE)
+        kinds = await _look(connection)
     deltas = await _merge_resolved(connection, kinds)
     unresolved = await connection.fetch(statements.UNRESOLVED) if kinds.has_unresolved else []
     rejected = (*parsed.rejected, *_with_lines(unresolved, block, base))
@@ -76,9 +79,13 @@ class _Kinds:
     has_unresolved: bool
 
 
+async def _look(connection: Connection) -> _Kinds:
+    return _Kinds(**dict(await connection.fetchrow(statements.KINDS) or {}))
+
+
 async def _merge_resolved(connection: Connection, kinds: _Kinds) -> int:
     if kinds.has_new:
-        await connection.execute(statements.NAME_NEW_SESSIONS, SESSION_START_TOLERANCE)
+        await connection.execute(statements.NAME_NEW_SESSIONS, SESSION_START_TOLERANCE, uuid7_head())
     await connection.execute(statements.TOUCH)
     deltas = await connection.execute(statements.DELTA)
     await connection.execute("ANALYZE accounting_touch, accounting_delta")
@@ -111,6 +118,7 @@ async def merge_logins(connection: Connection, block: bytes, base: int) -> Merge
     if not parsed.accepted:
         return Merged(0, parsed.rejected)
     await _copy(connection, "accounting_login_line", LOGIN_FIELDS, parsed.copy_text)
+    await connection.execute("ANALYZE accounting_login_line")
     unknown = await connection.fetch(statements.UNKNOWN_LOGINS)
     await connection.execute(statements.UPSERT_LOGINS)
     await connection.execute(statements.MARK_SIGNING_NAS)
@@ -144,7 +152,6 @@ async def _copy(connection: Connection, table: str, fields: Sequence[str], copy_
     await connection.copy_to_table(
         table, source=BytesIO(copy_text), columns=["line_offset", *fields], format="text", null=""
     )
-    await connection.execute(f"ANALYZE {table}")
 
 
 def _with_lines(rows: Sequence[Mapping[str, Any]], block: bytes, base: int) -> list[RejectedLine]:

@@ -20,7 +20,8 @@ CREATE TEMP TABLE IF NOT EXISTS accounting_login_line (
 CREATE TEMP TABLE IF NOT EXISTS accounting_packet (
     line_offset bigint, kind text, reason text, tenant_id int, nas_id bigint, subscriber_id bigint,
     service_id bigint, username text, acct_session_id text, event_at timestamptz, start_at timestamptz,
-    start_known boolean, month_on date, session_seconds bigint, input_octets bigint, output_octets bigint,
+    start_known boolean, earliest timestamptz,
+    latest timestamptz, month_on date, session_seconds bigint, input_octets bigint, output_octets bigint,
     nas_port text, framed_ip inet, delegated_prefix cidr, calling_station_id text, called_station_id text,
     terminate_cause text, session_id uuid, was text, was_provisional boolean, was_started_at timestamptz,
     was_stopped_at timestamptz, was_input_octets bigint, was_output_octets bigint
@@ -50,103 +51,120 @@ SELECT pg_advisory_xact_lock(key) FROM (
 ) nas
 """  # noqa: S608 - the only inserted value is the constant above
 
-# $1 tolerance (interval)
+# $1 tolerance (interval). What a packet says and which live session it belongs to. What is computed from a line is materialised:
+# inlined, each mention would compute it anew, and planning took longer than a thousand packets.
 RESOLVE = """
+WITH timed AS MATERIALIZED (
+    SELECT l.line_offset, l.acct_session_id, l.user_name, l.session_seconds, l.delay_seconds,
+           l.input_gigawords, l.input_octets, l.output_gigawords, l.output_octets, l.nas_port, l.framed_ip,
+           l.delegated_prefix, l.calling_station_id, l.called_station_id, l.terminate_cause,
+           k.kind, n.tenant_id, n.nas_id, e.event_at, date_trunc('month', e.event_at AT TIME ZONE t.time_zone)::date AS month_on,
+           k.kind = 'start' OR l.session_seconds IS NOT NULL AS start_known,
+           e.event_at - d.lasted AS start_at,
+           CASE WHEN NOT k.moved_clock THEN to_timestamp(k.sent_at) - d.lasted END AS ours
+    FROM accounting_line l
+    LEFT JOIN aaa_nas n ON n.source_ip = l.packet_src_ip
+    LEFT JOIN tenant t ON t.id = n.tenant_id
+    CROSS JOIN LATERAL (
+        SELECT CASE l.status_type WHEN 'Start' THEN 'start' WHEN 'Stop' THEN 'stop' WHEN 'Interim-Update' THEN 'interim'
+                                  WHEN 'Alive' THEN 'interim' ELSE 'restart' END AS kind,
+               l.received_at - coalesce(l.delay_seconds, 0) AS sent_at,
+               t.is_sandbox OR t.clock_offset <> interval '0' AS moved_clock
+        OFFSET 0
+    ) k
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN k.moved_clock THEN coalesce(to_timestamp(l.event_timestamp), to_timestamp(k.sent_at) + t.clock_offset)
+            WHEN l.event_timestamp BETWEEN k.sent_at - 86400 AND l.received_at + 86400 THEN to_timestamp(l.event_timestamp)
+            ELSE to_timestamp(k.sent_at) END AS event_at
+        OFFSET 0
+    ) e
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN k.kind = 'start' THEN interval '0'
+                    ELSE coalesce(l.session_seconds, 0) * interval '1 second' END AS lasted
+        OFFSET 0
+    ) d
+), spanned AS MATERIALIZED (
+    -- The derived start by the NAS's clock, and the span of what other readings of the same packet would give:
+    -- Event-Timestamp rewritten at each retransmission, or a NAS clock that was set while the session ran.
+    SELECT *, least(start_at - coalesce(delay_seconds, 0) * interval '1 second', ours) - $1::interval AS earliest,
+           greatest(start_at, ours) + $1::interval AS latest
+    FROM timed
+)
 INSERT INTO accounting_packet
-SELECT l.line_offset, k.kind,
-       CASE WHEN n.nas_id IS NULL THEN 'packet from an address that is no NAS'
-            WHEN k.kind = 'restart' THEN NULL
+SELECT l.line_offset, l.kind,
+       CASE WHEN l.nas_id IS NULL THEN 'packet from an address that is no NAS'
+            WHEN l.kind = 'restart' THEN NULL
             WHEN l.acct_session_id IS NULL THEN 'no Acct-Session-Id'
             WHEN l.user_name IS NULL THEN 'no User-Name'
             WHEN l.input_gigawords >= 1048576 OR l.output_gigawords >= 1048576
               OR l.input_octets > 4294967295 OR l.output_octets > 4294967295 THEN 'impossible octets'
             WHEN l.session_seconds > 2147483647 OR l.delay_seconds > 31536000 THEN 'impossible duration'
-            WHEN s.id IS NOT NULL OR h.id IS NOT NULL THEN NULL
-            WHEN u.subscriber_id IS NULL AND i.subscriber_id IS NULL THEN 'user name is no subscriber''s'
-            WHEN u.tenant_id <> n.tenant_id AND i.subscriber_id IS NULL
-              THEN 'user name of another tenant than the NAS''s'
        END,
-       n.tenant_id, n.nas_id,
-       coalesce(s.subscriber_id, h.subscriber_id, i.subscriber_id, u.subscriber_id),
-       coalesce(s.service_id, h.service_id, i.service_id, u.service_id),
-       l.user_name, l.acct_session_id, e.event_at, b.start_at, b.start_known,
-       date_trunc('month', e.event_at AT TIME ZONE t.time_zone)::date,
+       l.tenant_id, l.nas_id, s.subscriber_id, s.service_id,
+       l.user_name, l.acct_session_id, l.event_at, l.start_at, l.start_known, l.earliest, l.latest, l.month_on,
        coalesce(l.session_seconds, 0),
        (coalesce(l.input_gigawords, 0) << 32) + coalesce(l.input_octets, 0),
        (coalesce(l.output_gigawords, 0) << 32) + coalesce(l.output_octets, 0),
        l.nas_port, l.framed_ip, network(l.delegated_prefix), l.calling_station_id, l.called_station_id,
-       l.terminate_cause,
-       coalesce(s.id, h.id),
-       CASE WHEN s.id IS NOT NULL THEN 'live' WHEN h.id IS NOT NULL THEN 'closed' END,
-       h.provisional, coalesce(s.started_at, h.started_at), h.stopped_at,
-       coalesce(s.input_octets, h.input_octets, 0), coalesce(s.output_octets, h.output_octets, 0)
-FROM accounting_line l
-LEFT JOIN aaa_nas n ON n.source_ip = l.packet_src_ip
-LEFT JOIN tenant t ON t.id = n.tenant_id
-CROSS JOIN LATERAL (
-    SELECT CASE l.status_type WHEN 'Start' THEN 'start' WHEN 'Stop' THEN 'stop' WHEN 'Interim-Update' THEN 'interim'
-                              WHEN 'Alive' THEN 'interim' ELSE 'restart' END AS kind,
-           l.received_at - coalesce(l.delay_seconds, 0) AS sent_at,
-           t.is_sandbox OR t.clock_offset <> interval '0' AS moved_clock
-) k
-CROSS JOIN LATERAL (
-    SELECT CASE
-        WHEN k.moved_clock THEN coalesce(to_timestamp(l.event_timestamp), to_timestamp(k.sent_at) + t.clock_offset)
-        WHEN l.event_timestamp BETWEEN k.sent_at - 86400 AND l.received_at + 86400 THEN to_timestamp(l.event_timestamp)
-        ELSE to_timestamp(k.sent_at) END AS event_at
-) e
-CROSS JOIN LATERAL (
-    -- The derived start by the NAS's clock, and the span of what other readings of the same packet would give:
-    -- Event-Timestamp rewritten at each retransmission, or a NAS clock that was set while the session ran.
-    SELECT a.start_at, a.start_known,
-           least(a.start_at - coalesce(l.delay_seconds, 0) * interval '1 second', a.ours) - $1::interval AS earliest,
-           greatest(a.start_at, a.ours) + $1::interval AS latest
-    FROM (SELECT k.kind = 'start' OR l.session_seconds IS NOT NULL AS start_known,
-                 e.event_at - d.lasted AS start_at,
-                 CASE WHEN NOT k.moved_clock THEN to_timestamp(k.sent_at) - d.lasted END AS ours
-          FROM (SELECT CASE WHEN k.kind = 'start' THEN interval '0'
-                            ELSE coalesce(l.session_seconds, 0) * interval '1 second' END AS lasted) d) a
-) b
+       l.terminate_cause, s.id, CASE WHEN s.id IS NOT NULL THEN 'live' END,
+       NULL, s.started_at, NULL, coalesce(s.input_octets, 0), coalesce(s.output_octets, 0)
+FROM spanned l
 LEFT JOIN LATERAL (
     SELECT s.id, s.subscriber_id, s.service_id, s.started_at, s.input_octets, s.output_octets
     FROM radius_session s
-    WHERE s.tenant_id = n.tenant_id AND s.nas_id = n.nas_id AND s.username = l.user_name
+    WHERE s.tenant_id = l.tenant_id AND s.nas_id = l.nas_id AND s.username = l.user_name
       AND s.acct_session_id = l.acct_session_id
-      AND s.started_at <= b.latest AND (s.started_at >= b.earliest OR NOT b.start_known)
-    ORDER BY abs(extract(epoch FROM s.started_at - b.start_at)) LIMIT 1
+      AND s.started_at <= l.latest AND (s.started_at >= l.earliest OR NOT l.start_known)
+    ORDER BY abs(extract(epoch FROM s.started_at - l.start_at)) LIMIT 1
 ) s ON true
+"""
+
+# $1 tolerance. Packets of no live session: of one that has ended, or of a new one, and then whose.
+RESOLVE_UNKNOWN = """
+UPDATE accounting_packet p SET
+    reason = CASE WHEN h.id IS NOT NULL THEN NULL
+                  WHEN u.subscriber_id IS NULL AND i.subscriber_id IS NULL THEN 'user name is no subscriber''s'
+                  WHEN u.tenant_id <> l.tenant_id AND i.subscriber_id IS NULL
+                    THEN 'user name of another tenant than the NAS''s' END,
+    subscriber_id = coalesce(h.subscriber_id, i.subscriber_id, u.subscriber_id),
+    service_id = coalesce(h.service_id, i.service_id, u.service_id),
+    session_id = h.id, was = CASE WHEN h.id IS NOT NULL THEN 'closed' END,
+    was_provisional = h.provisional, was_started_at = h.started_at, was_stopped_at = h.stopped_at,
+    was_input_octets = coalesce(h.input_octets, 0), was_output_octets = coalesce(h.output_octets, 0)
+FROM accounting_packet l
 LEFT JOIN LATERAL (
     SELECT h.id, h.subscriber_id, h.service_id, h.started_at, h.stopped_at, h.provisional,
            h.input_octets, h.output_octets
     FROM radius_session_history h
-    WHERE s.id IS NULL AND h.tenant_id = n.tenant_id AND h.nas_id = n.nas_id AND h.username = l.user_name
+    WHERE h.tenant_id = l.tenant_id AND h.nas_id = l.nas_id AND h.username = l.username
       AND h.acct_session_id = l.acct_session_id
-      AND h.started_at <= b.latest AND (h.started_at >= b.earliest OR NOT b.start_known)
-      AND h.stopped_at >= CASE WHEN b.start_known THEN b.earliest ELSE e.event_at - interval '40 days' END
-      AND (b.start_known OR h.provisional OR h.stopped_at >= e.event_at - $1::interval)
-    ORDER BY abs(extract(epoch FROM h.started_at - b.start_at)) LIMIT 1
+      AND h.started_at <= l.latest AND (h.started_at >= l.earliest OR NOT l.start_known)
+      AND h.stopped_at >= CASE WHEN l.start_known THEN l.earliest ELSE l.event_at - interval '40 days' END
+      AND (l.start_known OR h.provisional OR h.stopped_at >= l.event_at - $1::interval)
+    ORDER BY abs(extract(epoch FROM h.started_at - l.start_at)) LIMIT 1
 ) h ON true
 LEFT JOIN LATERAL (
-    SELECT u.subscriber_id, u.service_id, u.tenant_id FROM aaa_login u
-    WHERE s.id IS NULL AND h.id IS NULL AND u.username = l.user_name
+    SELECT u.subscriber_id, u.service_id, u.tenant_id FROM aaa_login u WHERE h.id IS NULL AND u.username = l.username
 ) u ON true
 LEFT JOIN LATERAL (
     -- Log-ins without a password: the user name is the MAC or the circuit-id of the line.
     SELECT i.subscriber_id, i.service_id
     FROM aaa_login i,
-         (SELECT regexp_replace(regexp_replace(l.user_name, '[^0-9A-Za-z]', '', 'g'), '(..)(?!$)', '\\1:', 'g')) m(mac)
-    WHERE (u.subscriber_id IS NULL OR u.tenant_id <> n.tenant_id) AND s.id IS NULL AND h.id IS NULL
-      AND i.tenant_id = n.tenant_id
-      AND (i.circuit_id = l.user_name OR i.mac = lower(m.mac))
+         (SELECT regexp_replace(regexp_replace(l.username, '[^0-9A-Za-z]', '', 'g'), '(..)(?!$)', '\\1:', 'g')) m(mac)
+    WHERE (u.subscriber_id IS NULL OR u.tenant_id <> l.tenant_id) AND h.id IS NULL
+      AND i.tenant_id = l.tenant_id
+      AND (i.circuit_id = l.username OR i.mac = lower(m.mac))
     LIMIT 1
 ) i ON true
+WHERE p.ctid = l.ctid AND l.session_id IS NULL AND l.reason IS NULL AND l.kind <> 'restart'
 """
 
 UNRESOLVED = "SELECT line_offset, tenant_id, reason FROM accounting_packet WHERE reason IS NOT NULL ORDER BY line_offset"
 
 # What is in a block decides which statements have something to do.
 KINDS = """
-SELECT coalesce(bool_or(session_id IS NULL AND kind <> 'restart') FILTER (WHERE reason IS NULL), false) AS has_new,
+SELECT coalesce(bool_or(session_id IS NULL AND kind <> 'restart' AND reason IS NULL), false) AS has_new,
        coalesce(bool_or(was = 'live'), false) AS has_live,
        coalesce(bool_or(was = 'closed'), false) AS has_closed,
        coalesce(bool_or(kind = 'stop'), false) AS has_stop,
@@ -156,10 +174,10 @@ FROM accounting_packet
 """
 
 # $1 tolerance. A packet with no session time belongs to the generation before it; the others open a new one when
-# their derived start is further away than the tolerance.
+# their derived start is further away than the tolerance. $2 the head of the new ids, `uuid7_head`.
 NAME_NEW_SESSIONS = """
 WITH known AS (
-    SELECT ctid AS row_id, line_offset, gen_random_uuid() AS made_id, tenant_id, nas_id, username, acct_session_id, start_at, start_known,
+    SELECT ctid AS row_id, line_offset, ($2::text || substr(gen_random_uuid()::text, 16))::uuid AS made_id, tenant_id, nas_id, username, acct_session_id, start_at, start_known,
            max(start_at) FILTER (WHERE start_known) OVER (
                PARTITION BY tenant_id, nas_id, username, acct_session_id ORDER BY start_at, line_offset
                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before

@@ -1,6 +1,7 @@
 """Every write of NAS, subscribers, their projection and orders to NAS, one function per use case."""
 
 from demarc.modules.access.service.addresses import give_address, take_address_back
+from demarc.modules.access.service.forgetting import forget_log_ins
 from demarc.modules.access.service.nas import create_nas, project_clock, update_nas
 from demarc.modules.access.service.orders import (
     claim_order,
@@ -50,6 +51,7 @@ __all__ = [
     "disconnect_sessions",
     "enforce_access",
     "forget_deleted_logins",
+    "forget_log_ins",
     "give_address",
     "give_up_order",
     "lapse_policies",
