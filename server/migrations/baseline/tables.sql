@@ -441,7 +441,7 @@ CREATE TABLE ip_assignment (
 	assigned_at TIMESTAMP WITH TIME ZONE NOT NULL,
 	released_at TIMESTAMP WITH TIME ZONE,
 	CONSTRAINT pk_ip_assignment PRIMARY KEY (tenant_id, id),
-	CONSTRAINT ex_ip_assignment_once EXCLUDE USING gist (tenant_id WITH =, address WITH =, tstzrange(assigned_at, released_at) WITH &&),
+	CONSTRAINT ex_ip_assignment_once EXCLUDE USING gist (tenant_id WITH =, address inet_ops WITH &&, tstzrange(assigned_at, released_at) WITH &&),
 	CONSTRAINT uq_ip_assignment_tenant_id_uid UNIQUE (tenant_id, uid),
 	CONSTRAINT fk_ip_assignment_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id)
 );

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -221,3 +222,19 @@ async def test_who_had_the_prefix_around_an_address(begin, pool_of):
             ] == [2, 1]
         assert await who_had(tx, IPv6Address("2001:db8:8000:100::1"), tx.now) is None
         assert await who_had(tx, within, start - timedelta(days=1)) is None
+
+
+async def test_the_database_keeps_two_from_one_part_of_a_prefix(begin, pool_of):
+    """Whoever writes the history: no block within another's at the same time."""
+    pool = await pool_of(PREFIXES, PoolKind.DELEGATED_PREFIX)
+    await take(begin, pool, 1)
+    insert = (
+        "INSERT INTO ip_assignment (tenant_id, pool_id, address, subscriber_id, assigned_at) "
+        "VALUES (1, $1, $2, 2, now())"
+    )
+    for nested in ("2001:db8:8000::/64", "2001:db8:8000::/48"):
+        with pytest.raises(asyncpg.ExclusionViolationError):
+            async with begin() as tx:
+                await tx.connection.execute(insert, pool.id, ip_network(nested))
+    async with begin() as tx:
+        await tx.connection.execute(insert, pool.id, ip_network("2001:db8:8000:100::/56"))

@@ -245,6 +245,12 @@ class Town:
         await self.post(bulk, operation="modify", service_ids=services[:3], changes={"notes": "many"})
         await self.post(bulk, operation="resume", service_ids=[*services[2:4], *nobody[:1]], on_error="skip")
         await self.post(bulk, operation="terminate", service_ids=nobody)  # a job, and it fails
+        worn = f"{lifecycle}/{services[2]}"
+        for condition in ("degraded", "active"):
+            await self.post(f"{worn}/condition", condition=condition, reason="rain")
+        # Lifted by the sweep: an event that nobody of the staff made.
+        await self.post(f"{worn}/suspend", reason="holiday", auto_resume_at="2025-10-21T10:00:00Z")
+        await self.post("/api/sandbox/clock/advance", minutes=1)
 
     async def use(self) -> None:
         for number in range(12):

@@ -139,9 +139,9 @@ def test_every_answer_is_documented(asked, operation):
     def ask(data: st.DataObject) -> None:
         mode = data.draw(st.sampled_from([GenerationMode.POSITIVE, GenerationMode.NEGATIVE]))
         case = data.draw(of_schema.as_strategy(generation_mode=mode))
-        if data.draw(st.booleans()):
+        if not data.draw(st.booleans(), label="goes astray"):
             _aim(case, asked.ids, data)
-        case.validate_response(asked.send(case), checks=CHECKS)
+        a = asked.send(case); open("/tmp/d1/codes","a").write(f"{operation.name} {mode.value} {a.status_code}\n"); case.validate_response(a, checks=CHECKS)
 
     ask()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -96,7 +96,7 @@ async def test_every_sort_orders_both_ways(lists):
 def _ordered(value: Any) -> Any:
     """Addresses are numbers, whatever they are written like."""
     try:
-        return int(ip_address(value))
+        return int(ip_network(value).network_address)
     except ValueError:
         return value
 

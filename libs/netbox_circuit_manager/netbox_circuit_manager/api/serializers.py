@@ -6,6 +6,7 @@ from circuits.api.serializers import CircuitSerializer, ProviderAccountSerialize
 from netbox.api.fields import ChoiceField
 from netbox.api.serializers import BaseModelSerializer, NetBoxModelSerializer
 from rest_framework import serializers
+from rest_framework.utils import html
 
 from .. import choices
 from ..models import (
@@ -39,6 +40,15 @@ _HEAD = ("id", "url", "display_url", "display")
 _TAIL = ("tags", "custom_fields", "created", "last_updated")
 
 
+class UploadCircuitSerializer(CircuitSerializer):
+    """A circuit named by its ID in a multipart form too, in which files are sent."""
+
+    def get_value(self, dictionary: Any) -> Any:
+        if html.is_html_input(dictionary) and self.field_name in dictionary:
+            return dictionary[self.field_name]
+        return super().get_value(dictionary)
+
+
 class CircuitCostSerializer(NetBoxModelSerializer):
     circuit = CircuitSerializer(nested=True)
     annual_cost = serializers.DecimalField(max_digits=14, decimal_places=2, read_only=True)
@@ -52,7 +62,7 @@ class CircuitCostSerializer(NetBoxModelSerializer):
 
 
 class CircuitContractSerializer(NetBoxModelSerializer):
-    circuit = CircuitSerializer(nested=True)
+    circuit = UploadCircuitSerializer(nested=True)
     contract_file = serializers.FileField(required=False, allow_null=True)
 
     class Meta:
@@ -81,7 +91,7 @@ class CircuitTicketSerializer(NetBoxModelSerializer):
 
 
 class CircuitPathSerializer(NetBoxModelSerializer):
-    circuit = CircuitSerializer(nested=True)
+    circuit = UploadCircuitSerializer(nested=True)
     kmz_file = serializers.FileField(required=False, allow_null=True)
 
     class Meta:

@@ -147,7 +147,9 @@ def read_text(value: Any, name: str, limit: int) -> str:
 
 def is_storable(text: str) -> bool:
     """Whether PostgreSQL takes the text: no null character, no half of a surrogate pair, both of which JSON can carry."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    if "\x00" in text:
+        return False
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def clip_text(value: Any, limit: int) -> str:

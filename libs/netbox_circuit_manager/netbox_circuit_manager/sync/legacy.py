@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from ..models import CircuitCost, CircuitPath, CircuitTicket
+from ..models import CarrierCircuit, CircuitCost, CircuitPath, CircuitTicket
 from ..providers.errors import ProviderError, RowRefused
 from ..providers.records import CircuitRecord
 from .changes import Change, to_text
@@ -124,10 +124,12 @@ class LegacyRow:
             entries.update(prechange_data=instance.serialize_object(exclude=["last_updated"]))
 
     def _remember(self, circuit: Circuit, keys: Keys) -> None:
-        record = CircuitRecord(carrier_id=keys.carrier_id, cid=keys.cid)
+        known = CarrierCircuit.objects.filter(config=self.config, carrier_id=keys.carrier_id, circuit=circuit)
+        if known.update(last_seen_at=timezone.now(), vanished_at=None):
+            return
         matcher = Matcher(self.config, [keys])
-        taken = matcher.find(keys) if keys.carrier_id in matcher.mappings else circuit
-        if taken.pk == circuit.pk:
+        if keys.carrier_id not in matcher.mappings:
+            record = CircuitRecord(carrier_id=keys.carrier_id, cid=keys.cid)
             remember(self.config, [Found(record, circuit)], matcher, timezone.now())
 
 

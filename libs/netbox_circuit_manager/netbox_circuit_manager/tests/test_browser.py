@@ -90,7 +90,6 @@ class BrowserTest(StaticLiveServerTestCase):
 
         page.click("#test-connection")
         expect(page.get_by_text("Connection successful").first).to_be_visible()
-        self.picture(page, "connection")
 
         page.click("#preview")
         expect(page.get_by_text("to preview").first).to_be_visible()

@@ -40,11 +40,11 @@ async def _enforce(
     while True:
         async with begin() as tx:
             if not await act_on_crossing(tx):
-                return await enforce_access(tx, subscriber_ids)
+                return await enforce_access(tx, subscriber_ids) if subscriber_ids != [] else 0
 
 
 class PromptEnforcer:
-    """Looks at the subscribers of each committed block, beside the ingester: loading never waits for it.
+    """Looks at those who came on line in a committed block, and at used-up data, beside the ingester: loading never waits for it.
 
     What it misses (the database goes away, the process ends) the sweep finds.
     """
@@ -56,8 +56,8 @@ class PromptEnforcer:
 
     async def take(self, committed: Committed) -> None:
         """Remember whom a block was about."""
-        for tenant_id, subscriber_id in committed.touched:
-            self._touched[tenant_id].add(subscriber_id)
+        for tenant_id, subscriber_ids in committed.touched.items():
+            self._touched[tenant_id] |= subscriber_ids
         self._something.set()
 
     async def run(self, stop: asyncio.Event) -> None:

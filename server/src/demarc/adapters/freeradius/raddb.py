@@ -116,8 +116,8 @@ class RadiusConfig:
     """All that decides what FreeRADIUS does.
 
     `run_as` names the user that the child runs as when the platform runs as root. `threads` each hold one database
-    connection; two for each core: with more, each finds less of its data in the processor's cache. `cache_entries` bounds the subscribers
-    remembered for the time that the database is away (about a kilobyte and a half each).
+    connection; two for each core: with more, each finds less of its data in the processor's cache. `cache_entries`
+    bounds the subscribers remembered for the time that the database is away (about a kilobyte and a half each).
     """
 
     directory: Path

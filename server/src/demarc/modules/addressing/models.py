@@ -97,7 +97,7 @@ ip_assignment = tenant_table(
     at("released_at", nullable=True),
     ExcludeConstraint(
         ("tenant_id", "="),
-        ("address", "="),
+        (text("address inet_ops"), "&&"),  # btree_gist's own tells IPv6 addresses apart by five octets only
         (text("tstzrange(assigned_at, released_at)"), "&&"),
         name="ex_ip_assignment_once",
         using="gist",

@@ -27,8 +27,10 @@ def credit_exceeds(what: str, wanted_minor: int, left_minor: int) -> Conflict:
     )
 
 
-def has_no_credit_left(ref: str) -> Conflict:
-    return Conflict(f"nothing is left to be credited of invoice {ref}", code="CREDIT_EXCEEDS_INVOICE")
+def has_no_credit_left(ref: str, status: str) -> Conflict:
+    return Conflict(
+        f"invoice {ref} is {status}: nothing of it is left to be credited", code="CREDIT_EXCEEDS_INVOICE"
+    )
 
 
 def refund_exceeds(wanted_minor: int, free_minor: int) -> Conflict:

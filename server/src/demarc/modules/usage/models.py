@@ -60,21 +60,18 @@ usage_record = tenant_table(
     one_of("billed_status", BilledStatus),
     CheckConstraint("quantity >= 0 AND unit_price >= 0", name="not_negative"),
     CheckConstraint("period_end >= period_start", name="period_ordered"),
-    tenant_fk(
-        "subscription_id", "subscription"
-    ),  # and with it tenant and customer, which are the subscription's
+    tenant_fk("subscription_id", "subscription"),
     tenant_fk("price_id", "plan_usage_price"),
     tenant_unique("uid"),
     tenant_key=False,
     role_policies=INGEST,
-    postgresql_with={
-        "fillfactor": "50"
-    },  # room for each row's next version: raised in place, no index is touched
+    postgresql_with={"fillfactor": "50"},
 )
 """Metered rows carry integer octets: quantity is their reading in GB = 2^30 octets, the octets decide.
 
 A session's usage of one month is raised in place while the row `is_open`; billing closes it for good, and what is
-metered afterwards opens the next `part`.
+metered afterwards opens the next `part`. Half of a page is left free for the next version of each row, so that raising touches no
+index. Tenant and customer are the subscription's, whose key is the only one that is checked.
 """
 Index(
     "ix_usage_record_period",

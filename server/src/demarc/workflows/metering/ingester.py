@@ -75,7 +75,7 @@ _FORGET_FILE = "DELETE FROM spool_offset WHERE node = $1 AND spool_file = $2"
 class Committed:
     """One committed block, for what follows a commit (data caps, session limits).
 
-    `touched` holds (tenant_id, subscriber_id) of every session that had a packet in it.
+    `touched` holds each tenant that had a packet in it, with those of its subscribers that have come on line.
     """
 
     file: str
@@ -232,7 +232,7 @@ class Ingester:
     async def _load_transaction(
         self, connection: Connection, block: Block
     ) -> tuple[Merged, accounting.Touched]:
-        touched: accounting.Touched = frozenset()
+        touched: accounting.Touched = {}
         async with connection.transaction():
             if block.file.kind is SpoolKind.ACCOUNTING:
                 merged = await accounting.merge_accounting(connection, block.data, block.base)

@@ -27,7 +27,8 @@ SILENT_INTERVALS = 2.5
 """A session is stale after this many interim intervals without a packet."""
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
-Touched = frozenset[tuple[int, int]]
+Touched = Mapping[int, frozenset[int]]
+"""Each tenant that had a packet -> its subscribers that have come on line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,13 @@ async def close_stale_sessions(
 
 
 async def list_touched(connection: Connection) -> Touched:
-    """(tenant, subscriber) of every session that the open transaction's merge touched."""
-    return frozenset((row[0], row[1]) for row in await connection.fetch(statements.TOUCHED))
+    """Whom the open transaction's merge was about: those who have come on line by name, of the others the tenant alone."""
+    touched: dict[int, set[int]] = {}
+    for tenant_id, subscriber_id in await connection.fetch(statements.TOUCHED):
+        opened = touched.setdefault(tenant_id, set())
+        if subscriber_id is not None:
+            opened.add(subscriber_id)
+    return {tenant_id: frozenset(opened) for tenant_id, opened in touched.items()}
 
 
 async def _copy(connection: Connection, table: str, fields: Sequence[str], copy_text: bytes) -> None:

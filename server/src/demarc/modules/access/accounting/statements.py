@@ -408,4 +408,7 @@ WHERE NOT n.message_authenticator_seen AND n.message_authenticator = 'auto'
               WHERE l.packet_src_ip = n.source_ip AND l.had_message_authenticator::int > 0)
 """
 
-TOUCHED = "SELECT DISTINCT tenant_id, subscriber_id FROM accounting_touch"
+TOUCHED = """
+SELECT DISTINCT tenant_id, CASE WHEN (was IS NULL OR reopens) AND stop_at IS NULL THEN subscriber_id END AS subscriber_id
+FROM accounting_touch
+"""

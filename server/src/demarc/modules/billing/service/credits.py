@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import Conflict, invalid
+from demarc.kernel.errors import invalid
 from demarc.kernel.outbox import emit
 from demarc.modules.audit.service import record
 from demarc.modules.billing.errors import credit_exceeds, has_no_credit_left
@@ -34,7 +34,7 @@ from demarc.modules.billing.service.settlement import (
     settle,
     use_credit,
 )
-from demarc.modules.billing.states import OPEN_INVOICE, InvoiceStatus
+from demarc.modules.billing.states import INVOICE, OPEN_INVOICE, InvoiceStatus
 
 CREDIT_NOTE = "credit_note"
 _INSERT_LINES = """
@@ -51,14 +51,14 @@ async def credit_invoice(tx: Tx, ref: str, new: NewCreditNote) -> CreditNote:
 
     Raises:
         NotFound: no such invoice.
-        Conflict: the invoice is void, or less is left of it (or of the line) than is to be credited.
+        Conflict: the invoice is void or refunded, or less is left of it (or of the line) than is to be credited.
         Invalid: another currency, or a line that the invoice does not have.
     """
     credited = await lock_after_customer(tx, ref)
     if new.currency not in (None, credited.currency):
         raise invalid("currency", f"invoice {credited.ref} is in {credited.currency}")
-    if credited.status == InvoiceStatus.VOID.value:
-        raise Conflict(f"invoice {credited.ref} is void: nothing of it is owed", code="INVOICE_VOID")
+    if credited.status != InvoiceStatus.PAID.value and InvoiceStatus(credited.status) not in OPEN_INVOICE:
+        INVOICE.check(InvoiceStatus(credited.status), InvoiceStatus.REFUNDED)
     lines = {line.position: line for line in (await list_invoice_lines(tx, [credited.id]))[credited.id]}
     gone = await credited_by_line(tx, credited.id)
     left = {position: line.amount_minor - gone.get(position, 0) for position, line in lines.items()}
@@ -84,7 +84,7 @@ def _parts(credited: Invoice, new: NewCreditNote, left: dict[int, int]) -> list[
     """Which amount of which line."""
     total_left = sum(left.values())
     if not total_left:
-        raise has_no_credit_left(credited.ref)
+        raise has_no_credit_left(credited.ref, credited.status)
     if not new.lines:
         wanted = total_left if new.amount_minor is None else new.amount_minor
         if wanted > total_left:
