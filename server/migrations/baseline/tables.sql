@@ -1121,6 +1121,7 @@ CREATE TABLE ledger_account (
 	kind VARCHAR(20) NOT NULL,
 	currency VARCHAR(3) NOT NULL,
 	customer_id BIGINT,
+	closed_at TIMESTAMP WITH TIME ZONE,
 	created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
 	CONSTRAINT pk_ledger_account PRIMARY KEY (tenant_id, id),
 	CONSTRAINT ck_ledger_account_kind_known CHECK (kind IN ('asset', 'liability', 'income')),

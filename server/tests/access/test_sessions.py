@@ -78,6 +78,15 @@ async def test_filters(admin, subscriber, nas, dial, end, begin):
     assert (await admin.get("/api/sessions", sort="secret")).status_code == 422
 
 
+async def test_who_was_on_line_is_found_after_he_is_gone(admin, subscriber, dial, end):
+    """Regression: the filter by a deleted subscriber's id found nothing, though the rows name it."""
+    was = await dial(subscriber)
+    await end(was)
+    assert (await admin.delete(f"/api/subscribers/{subscriber['id']}")).is_success
+    past = (await admin.get("/api/sessions/history", subscriber_id=subscriber["id"])).json()
+    assert [session["id"] for session in past["sessions"]] == [str(was)]
+
+
 async def test_the_sessions_of_an_address(admin, subscriber, dial, end):
     old = await dial(subscriber, at=timedelta(hours=-5), address="10.7.7.7")
     await dial(subscriber, at=timedelta(hours=-1), address="10.7.7.7", device="b")

@@ -8,6 +8,7 @@ import json
 import asyncpg
 import pytest
 
+from demarc.kernel.errors import Conflict
 from demarc.kernel.schema import PERSONAL
 from demarc.modules.billing.queries import account_summary, customer_balance, list_balances
 from demarc.modules.customers.states import CUSTOMER, CustomerStatus
@@ -135,6 +136,27 @@ async def test_a_merge_moves_everything_and_the_books_add_up(admin, callers, buy
         assert rows["total"] == (await admin.get(listed)).json()["total"] > 0, key
     statement = (await admin.get(f"/api/billing/accounts/{keeper.sold.customer.uid}/statement")).json()
     assert statement["entries"][-1]["balance"] == 200
+
+
+async def test_who_bills_a_customer_while_he_is_merged_loses_nothing(admin, buyer):
+    """Either the invoice came first and moved, or it is refused: none is left on the customer that is gone."""
+    keeper, double = await buyer(), await buyer()
+    await double.bill(1)
+    merge = admin.post(path_of(keeper) + "/merge", {"duplicate_id": str(double.sold.customer.uid)})
+    answers = await asyncio.gather(
+        merge, *(double.bill(10, subscription=False) for _ in range(6)), return_exceptions=True
+    )
+    assert answers[0].status_code == 200, answers[0].text
+    refused = [one for one in answers[1:] if isinstance(one, Exception)]
+    assert all(isinstance(one, Conflict) and one.code == "CUSTOMER_MERGED" for one in refused)
+    with pytest.raises(Conflict):
+        await double.bill(10, subscription=False)
+    async with keeper.tx() as tx:
+        assert await customer_balance(tx, double.sold.customer.id) == 0
+        assert await customer_balance(tx, keeper.sold.customer.id) == 1 + 10 * (6 - len(refused))
+    async with keeper.tx() as tx:
+        left = "SELECT count(*) FROM invoice WHERE customer_id = $1"
+        assert await tx.connection.fetchval(left, double.sold.customer.id) == 0
 
 
 async def test_a_chain_of_merges_leads_to_who_is_left(admin, buyer):

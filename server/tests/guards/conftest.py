@@ -65,7 +65,9 @@ async def _open(cluster: Cluster, name: str, settings: Settings, master_key: Mas
 @pytest.fixture(scope="session")
 def town_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Its data directory holds the mail that was written while the platform was filled."""
-    return Settings(data_dir=tmp_path_factory.mktemp("inhabited"), sandbox=True, staff_requests_per_minute=10**6)
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("inhabited"), sandbox=True, staff_requests_per_minute=10**6
+    )
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -51,7 +51,9 @@ RULES: dict[tuple[str, str], Rule] = {
     ("/api/billing/invoices", "issued_from"): by_moment(
         "issue_date", lambda row, value: row["issue_date"] >= value
     ),
-    ("/api/billing/invoices", "issued_to"): by_moment("issue_date", lambda row, value: row["issue_date"] <= value),
+    ("/api/billing/invoices", "issued_to"): by_moment(
+        "issue_date", lambda row, value: row["issue_date"] <= value
+    ),
     ("/api/notifications", "created_since"): by_moment(
         "created_at", lambda row, value: row["created_at"] >= value
     ),
@@ -123,9 +125,15 @@ RULES: dict[tuple[str, str], Rule] = {
 
 ELSEWHERE: dict[tuple[str, str], str] = {
     ("/api/coa-requests", "service_id"): "its rows name the subscriber; tests/access/test_policies.py",
-    ("/api/billing/accounts/{customer_id}/statement", "currency"): "chooses the account, not rows; tests/billing/test_returns.py",
+    (
+        "/api/billing/accounts/{customer_id}/statement",
+        "currency",
+    ): "chooses the account, not rows; tests/billing/test_returns.py",
     ("/api/billing/ledger", "customer_id"): "its rows name an account; tests/billing/test_money.py",
-    ("/api/addresses/{address}/history", "at"): "answers two lists; tests/access/test_sessions.py, test_the_sessions_of_an_address",
+    (
+        "/api/addresses/{address}/history",
+        "at",
+    ): "answers two lists; tests/access/test_sessions.py, test_the_sessions_of_an_address",
 }
 """Filters whose promise cannot be read off the rows, and where it is tested."""
 

@@ -431,7 +431,6 @@ class Town:
         for subscriber in self.made["subscriber"][2:4]:
             await self.post(f"/api/subscribers/{subscriber['id']}/disconnect")
 
-
     async def go_wrong(self) -> None:
         """What nobody orders: a mail server that is away, a customer and a provisioning that somebody else stopped."""
         await self.trap.close()
@@ -453,12 +452,13 @@ class Town:
             "provisioning_status = 'failed' WHERE name = 'Line 3'"
         )
 
-
     async def subscribe(self) -> str:
         """A new customer agrees to pay for a plan; the reference."""
         customer = await self.post("/api/customers", name="Somebody", email="somebody@example.com")
         ref = f"sub_{uuid.uuid4().hex[:12]}"
-        await self.post("/api/subscriptions", subscription_id=ref, customer_id=customer["id"], plan_id="plan_0")
+        await self.post(
+            "/api/subscriptions", subscription_id=ref, customer_id=customer["id"], plan_id="plan_0"
+        )
         return ref
 
     async def sell(self) -> Any:

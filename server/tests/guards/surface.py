@@ -150,4 +150,3 @@ _TEXTS = {
     "email": "ann@example.com",
     "ipv4": "127.0.9.9",
 }
-

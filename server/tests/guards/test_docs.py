@@ -155,7 +155,9 @@ def test_commands_that_pages_name_exist():
     commands = set(
         re.findall(r"@app\.command\((?:\"([\w-]+)\")?\)\ndef (\w+)", (SOURCE / "cli" / "main.py").read_text())
     )
-    groups = set(re.findall(r"app\.add_typer\([^)]*?name=\"(\w+)\"", (SOURCE / "cli" / "main.py").read_text()))
+    groups = set(
+        re.findall(r"app\.add_typer\([^)]*?name=\"(\w+)\"", (SOURCE / "cli" / "main.py").read_text())
+    )
     known = {given or function for given, function in commands} | groups
     for path in PAGES:
         text = path.read_text()

@@ -39,7 +39,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = int(os.environ.get("DEMARC_TEST_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("DEMARC_TEST_EXAMPLES", "4"))
 """Requests of each kind for each operation: fitting ones, and ones that break the schema."""
 
 DOCUMENT = build_app(Settings(), None, MasterKey(b"0" * 32)).openapi()
@@ -141,7 +141,7 @@ def test_every_answer_is_documented(asked, operation):
         case = data.draw(of_schema.as_strategy(generation_mode=mode))
         if not data.draw(st.booleans(), label="goes astray"):
             _aim(case, asked.ids, data)
-        a = asked.send(case); open("/tmp/d1/codes","a").write(f"{operation.name} {mode.value} {a.status_code}\n"); case.validate_response(a, checks=CHECKS)
+        case.validate_response(asked.send(case), checks=CHECKS)
 
     ask()
 

@@ -38,9 +38,7 @@ class Listed:
 async def lists(house) -> list[Listed]:
     admin = await house.caller("alpha", "admin")
     return [
-        await _fullest(house.surface, one, admin)
-        for one in house.surface.lists
-        if one.path not in NO_WINDOW
+        await _fullest(house.surface, one, admin) for one in house.surface.lists if one.path not in NO_WINDOW
     ]
 
 
@@ -86,7 +84,9 @@ async def test_every_sort_orders_both_ways(lists):
         for name in names:
             up, _ = await one.ask(sort=name)
             down, _ = await one.ask(sort=f"-{name}")
-            assert up == down[::-1], f"{one.operation.name} sort={name}: the way down is not the way up reversed"
+            assert up == down[::-1], (
+                f"{one.operation.name} sort={name}: the way down is not the way up reversed"
+            )
             values = [_ordered(row[name]) for row in up if row.get(name) is not None]
             assert values == sorted(values), f"{one.operation.name} sort={name}"
             window, _ = await one.ask(sort=name, skip=1, limit=1)
@@ -107,9 +107,7 @@ async def _sorts(one: Listed) -> set[str]:
     assert answer.status_code == 422, f"{one.operation.name}: {answer.text}"
     (detail,) = answer.json()["error"]["details"]
     assert detail["field"].rpartition(".")[2] == "sort", one.operation.name
-    return {
-        name for name in re.findall(r"[a-z_]+", detail["message"]) if f"-{name}" in detail["message"]
-    }
+    return {name for name in re.findall(r"[a-z_]+", detail["message"]) if f"-{name}" in detail["message"]}
 
 
 async def test_windows_have_limits(lists):

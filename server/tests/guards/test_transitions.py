@@ -58,7 +58,9 @@ def test_every_machine_is_walked_or_has_its_reason():
 def test_what_a_command_leads_to_is_a_move_of_the_machine(walk):
     for name, command in walk.commands.items():
         for current, target in command.leads.items():
-            assert target is SAME or target == current or walk.machine.can(current, target), f"{name} from {current}"
+            assert target is SAME or target == current or walk.machine.can(current, target), (
+                f"{name} from {current}"
+            )
 
 
 @pytest_asyncio.fixture

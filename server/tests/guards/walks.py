@@ -108,9 +108,7 @@ SERVICES = Walk(
             post("suspend", reason="x", fraud_suspension=True), _held(S.SUSPENDED_FRAUD)
         ),
         "resume": Command(post("resume"), dict.fromkeys((S.SUSPENDED, S.SUSPENDED_NON_PAYMENT), S.ACTIVE)),
-        "resume from fraud": Command(
-            post("resume", reason_code="fraud"), {S.SUSPENDED_FRAUD: S.ACTIVE}
-        ),
+        "resume from fraud": Command(post("resume", reason_code="fraud"), {S.SUSPENDED_FRAUD: S.ACTIVE}),
         "activate": Command(
             post("activate"), dict.fromkeys((S.PENDING, S.DEGRADED, S.MAINTENANCE, S.FAILED), S.ACTIVE)
         ),
@@ -164,9 +162,7 @@ EXECUTIONS = Walk(
     {
         "pause": Command(post("pause"), {E.PENDING: E.PAUSED, E.IN_PROGRESS: E.PAUSED}),
         "resume": Command(post("resume"), {E.PAUSED: E.PENDING}),
-        "cancel": Command(
-            post("cancel"), {status: E.CANCELED for status in (E.PENDING, E.IN_PROGRESS, E.PAUSED)}
-        ),
+        "cancel": Command(post("cancel"), dict.fromkeys((E.PENDING, E.IN_PROGRESS, E.PAUSED), E.CANCELED)),
     },
 )
 
@@ -201,7 +197,9 @@ async def bring_usage(town: Town, status: BilledStatus) -> Used:
     if status is B.BILLED:
         await town.post(f"{path}/mark-billed", invoice_id=invoice["id"])
     elif status is not B.PENDING:
-        await town.execute("UPDATE usage_record SET billed_status = $2 WHERE uid = $1", record["id"], status.value)
+        await town.execute(
+            "UPDATE usage_record SET billed_status = $2 WHERE uid = $1", record["id"], status.value
+        )
     return Used(path, invoice["id"], other["id"])
 
 
@@ -226,7 +224,8 @@ USAGE = Walk(
         "mark billed": Command(mark_billed, {B.PENDING: B.BILLED, B.BILLED: SAME}),
         "mark billed on another invoice": Command(mark_billed_elsewhere, {B.PENDING: B.BILLED}),
         "void its invoice": Command(
-            void_its_invoice, {B.BILLED: B.PENDING, **{status: SAME for status in B if status is not B.BILLED}}
+            void_its_invoice,
+            {B.BILLED: B.PENDING, **{status: SAME for status in B if status is not B.BILLED}},
         ),
     },
 )
@@ -273,7 +272,8 @@ INVOICES = Walk(
     {
         "void": Command(of_invoice("void", reason="test"), {I.PENDING: I.VOID, I.OVERDUE: I.VOID}),
         "credit all of it": Command(
-            of_invoice("credit-notes", reason="test"), dict.fromkeys((I.PENDING, I.OVERDUE, I.PAID), I.REFUNDED)
+            of_invoice("credit-notes", reason="test"),
+            dict.fromkeys((I.PENDING, I.OVERDUE, I.PAID), I.REFUNDED),
         ),
         # Money that came in is taken: what the invoice does not need is the customer's credit.
         "pay all of it": Command(
@@ -293,7 +293,9 @@ async def bring_payment(town: Town, status: PaymentStatus) -> str:
     if status is P.REVERSED:
         await town.post(f"{path}/reverse", reason="test")
     elif status is P.REFUNDED:
-        credit = await town.post("/api/billing/payments", customer_id=made["customer_id"], amount=7, method="cash")
+        credit = await town.post(
+            "/api/billing/payments", customer_id=made["customer_id"], amount=7, method="cash"
+        )
         path = f"/api/billing/payments/{credit['id']}"
         await town.post(f"{path}/refunds", reason="test")
     return path

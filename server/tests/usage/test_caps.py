@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
+import msgspec
 import pytest
 import pytest_asyncio
 
 from demarc.kernel.clock import next_month_start
 from demarc.kernel.context import system
 from demarc.kernel.jobs import Work
-from demarc.modules.usage.caps import take_crossing
+from demarc.modules.usage.caps import list_waiting_crossings
 from demarc.modules.usage.metering import raise_usage
 from demarc.modules.usage.rules import GB_OCTETS
 from demarc.workflows.access_enforcement import enforce_tenant
-from demarc.workflows.data_caps import act_on_crossing
+from demarc.workflows.data_caps import ActOnCrossing, act_on_crossing, queue_crossings
 
 ALPHA = 1
 PLAN = {
@@ -105,11 +107,19 @@ async def meter(scratch, begin):
 
 
 @pytest.fixture
-def act(database):
-    """What the enforcer does after a block, and the sweep."""
+def act(database, begin):
+    """What the enforcer does after a block, and the sweep; then the jobs that it queued."""
+    work = Work(database, ALPHA, "test", 0, True, system("test"), {})
 
     async def sweep():
-        await enforce_tenant(Work(database, ALPHA, "test", 0, True, system("test"), {}))
+        await enforce_tenant(work)
+        async with begin() as tx:
+            rows = await tx.connection.fetch(
+                "DELETE FROM pgqueuer WHERE entrypoint = 'data_caps.act' RETURNING id, payload"
+            )
+        for row in sorted(rows, key=lambda row: row["id"]):
+            body = msgspec.json.decode(row["payload"])["body"]
+            await act_on_crossing.handler(work, ActOnCrossing(**body))
 
     return sweep
 
@@ -325,22 +335,25 @@ async def test_a_wording_that_cannot_be_rendered_holds_nothing_up(admin, sell, m
     assert [alert["outcome"] for alert in alerts] == ["told", "unreachable"]
 
 
-async def test_two_enforcers_tell_once(sell, meter, messages, database):
-    import asyncio
-
+async def test_two_at_once_tell_once_and_one_job_waits_for_each(sell, meter, messages, database, begin):
     service, _ = await sell()
     await meter(service, 10)
-
-    async def enforce():
-        while True:
-            async with database.begin(ALPHA, system("test")) as tx:
-                if not await act_on_crossing(tx):
-                    return
-
-    await asyncio.gather(*(enforce() for _ in range(4)))
-    async with database.begin(ALPHA, system("test")) as tx:
-        assert await take_crossing(tx) is None
-    assert await messages() == [("email", "data_usage_80"), ("email", "data_usage_100")]
+    for _ in range(2):
+        async with begin() as tx:
+            assert await queue_crossings(tx) == 2
+    async with begin() as tx:
+        ids = await list_waiting_crossings(tx)
+        queued = await tx.connection.fetchval(
+            "SELECT count(*) FROM pgqueuer WHERE entrypoint = 'data_caps.act'"
+        )
+    assert queued == 2
+    work = Work(database, ALPHA, "test", 0, True, system("test"), {})
+    await asyncio.gather(*(act_on_crossing.handler(work, ActOnCrossing(one)) for one in ids * 3))
+    for one in ids:
+        await act_on_crossing.handler(work, ActOnCrossing(one))
+    async with begin() as tx:
+        assert await queue_crossings(tx) == 0
+    assert sorted(await messages()) == [("email", "data_usage_100"), ("email", "data_usage_80")]
 
 
 async def test_a_service_gets_its_own_cap_that_counts_from_the_month_on_and_loses_it(

@@ -50,11 +50,11 @@ def line(quantity, rate, *, price_id=1, day=1):
         "GB",
         rate.unit_price,
         "USD",
-        datetime(2025, 10, day),
+        datetime(2025, 10, day),  # noqa: DTZ001
         1,
         quantity,
         None,
-        price_id,  # noqa: DTZ001
+        price_id,
     )
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 
 from demarc.kernel.context import system
-from demarc.kernel.db import Database, Tx
+from demarc.kernel.db import Database
 from demarc.kernel.errors import Conflict, Forbidden, Unavailable
 from demarc.kernel.jobs import Work
 from demarc.kernel.logs import logger
 from demarc.modules.access.service import enforce_access, forget_deleted_logins, lapse_policies
-from demarc.workflows.data_caps import act_on_crossing
+from demarc.workflows.data_caps import queue_crossings
 from demarc.workflows.metering.ingester import Committed
 
 _LOG = logger(__name__)
@@ -27,20 +25,11 @@ async def enforce_tenant(work: Work) -> int:
     """
     async with work.begin() as tx:
         await lapse_policies(tx)
-    cut = await _enforce(work.begin)
+        await queue_crossings(tx)
     async with work.begin() as tx:
+        cut = await enforce_access(tx)
         await forget_deleted_logins(tx)
     return cut
-
-
-async def _enforce(
-    begin: Callable[[], AbstractAsyncContextManager[Tx]], subscriber_ids: Sequence[int] | None = None
-) -> int:
-    """Used-up data first, each in a transaction of its own; in the usual one there is none."""
-    while True:
-        async with begin() as tx:
-            if not await act_on_crossing(tx):
-                return await enforce_access(tx, subscriber_ids) if subscriber_ids != [] else 0
 
 
 class PromptEnforcer:
@@ -74,6 +63,8 @@ class PromptEnforcer:
 
     async def _enforce(self, tenant_id: int, subscriber_ids: list[int]) -> None:
         try:
-            await _enforce(lambda: self._database.begin(tenant_id, _ACTOR), subscriber_ids)
+            async with self._database.begin(tenant_id, _ACTOR) as tx:
+                await queue_crossings(tx)
+                await enforce_access(tx, subscriber_ids)
         except (Unavailable, Conflict, Forbidden) as error:
             _LOG.warning("left to the sweep", tenant_id=tenant_id, reason=error.message)

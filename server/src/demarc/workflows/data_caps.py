@@ -9,9 +9,12 @@ from __future__ import annotations
 from decimal import Decimal
 from uuid import UUID, uuid4
 
+import msgspec
+
 from demarc.kernel.clock import local_date, next_month_start
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import Conflict, Invalid
+from demarc.kernel.jobs import Work, defer, job
 from demarc.kernel.logs import logger
 from demarc.kernel.outbox import Event, projects
 from demarc.modules.access.inputs import BITS_PER_MEGABIT, NewPolicy
@@ -35,10 +38,12 @@ from demarc.modules.usage.caps import (
     current_month,
     find_cap,
     get_cap,
+    list_waiting_crossings,
     remove_cap,
     set_cap,
     settle_crossing,
     take_crossing,
+    take_crossing_of,
 )
 from demarc.modules.usage.inputs import NewUsage
 from demarc.modules.usage.rules import octets_to_gb
@@ -51,15 +56,37 @@ TOP_UP_SYSTEM = "top_up"
 _SHOWN = Decimal("0.1")
 
 
-async def act_on_crossing(tx: Tx, service_id: int | None = None) -> bool:
-    """Do what follows from one threshold that was reached (by that service); False: none waits.
+class ActOnCrossing(msgspec.Struct, frozen=True):
+    """Which reached threshold."""
 
-    One for each transaction, unless all are of one service: whoever holds several services waits for others in a circle.
+    crossing_id: int
+
+
+@job("data_caps.act", ActOnCrossing, attempts=10)
+async def act_on_crossing(work: Work, payload: ActOnCrossing) -> None:
+    """Do what follows from one threshold that was reached, unless somebody has."""
+    async with work.begin() as tx:
+        crossing = await take_crossing(tx, payload.crossing_id)
+        if crossing is not None:
+            await settle_crossing(tx, crossing, await _act(tx, crossing))
+
+
+async def queue_crossings(tx: Tx) -> int:
+    """Queue a job for every reached threshold that waits; how many. One that waits or runs already is not queued twice.
+
+    Each is a job of its own, so that one that cannot be acted on holds up nobody else's.
     """
-    crossing = await take_crossing(tx, service_id)
-    if crossing is not None:
+    waiting = await list_waiting_crossings(tx)
+    for crossing_id in waiting:
+        key = f"data_caps.act:{tx.tenant.id}:{crossing_id}"
+        await defer(tx, act_on_crossing, ActOnCrossing(crossing_id), dedupe_key=key)
+    return len(waiting)
+
+
+async def _act_on_service(tx: Tx, service_id: int) -> None:
+    """At once, for a service that the transaction holds."""
+    while (crossing := await take_crossing_of(tx, service_id)) is not None:
         await settle_crossing(tx, crossing, await _act(tx, crossing))
-    return crossing is not None
 
 
 async def _act(tx: Tx, crossing: Crossing) -> CrossingOutcome:
@@ -155,8 +182,7 @@ async def cap_service(tx: Tx, service: Service, new: NewDataCap) -> CapStanding:
     if new.action is CapAction.CHARGE:
         await check_can_charge(tx, service.plan_id)
     await set_cap(tx, service, new)
-    while await act_on_crossing(tx, service.id):
-        pass
+    await _act_on_service(tx, service.id)
     await enforce_cap(tx, service.id)
     return await get_cap(tx, service.id)
 
@@ -186,8 +212,7 @@ async def top_up(tx: Tx, service: Service, *, gb: Decimal, is_bought: bool, reas
     uid = uuid4()
     record_id = await _bill_top_up(tx, service, gb, uid) if is_bought else None
     made = await add_top_up(tx, cap, uid=uid, octets=octets, usage_record_id=record_id, reason=reason)
-    while await act_on_crossing(tx, service.id):
-        pass
+    await _act_on_service(tx, service.id)
     await enforce_cap(tx, service.id)
     return made
 

@@ -48,5 +48,12 @@ def refund_reference_used(reference: str) -> Conflict:
     )
 
 
+def customer_merged() -> Conflict:
+    return Conflict(
+        "this customer was merged into another one meanwhile; ask for it again and use the one it names",
+        code="CUSTOMER_MERGED",
+    )
+
+
 def ref_used(ref: str) -> Conflict:
     return Conflict(f"invoice {ref} exists already", code="DUPLICATE")

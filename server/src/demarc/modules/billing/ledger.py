@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from demarc.kernel.db import Tx
+from demarc.modules.billing.errors import customer_merged
 from demarc.modules.billing.states import AccountKind
 
 _FIND = "SELECT id FROM ledger_account WHERE tenant_id = $1 AND code = $2 AND currency = $3"
+_IS_CLOSED = "SELECT closed_at IS NOT NULL FROM ledger_account WHERE tenant_id = $1 AND id = $2"
+_CLOSE = "UPDATE ledger_account SET closed_at = $3 WHERE tenant_id = $1 AND customer_id = $2"
 _OPEN = """
 INSERT INTO ledger_account (tenant_id, code, currency, kind, customer_id) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING
@@ -55,8 +58,19 @@ async def account_id(tx: Tx, key: AccountKey, currency: str, *, lock: bool = Fal
 
 
 async def lock_customer(tx: Tx, customer_id: int, currency: str) -> None:
-    """Hold a customer's money until the transaction ends: everything that allocates starts with it."""
-    await account_id(tx, receivable(customer_id), currency, lock=True)
+    """Hold a customer's money until the transaction ends: everything that allocates starts with it.
+
+    Raises:
+        Conflict: the customer was merged into another meanwhile.
+    """
+    found = await account_id(tx, receivable(customer_id), currency, lock=True)
+    if await tx.connection.fetchval(_IS_CLOSED, tx.tenant.id, found):
+        raise customer_merged()
+
+
+async def close_accounts(tx: Tx, customer_id: int) -> None:
+    """Nothing is booked for this customer any more; whoever waits for the lock finds it closed."""
+    await tx.connection.execute(_CLOSE, tx.tenant.id, customer_id, tx.now)
 
 
 async def post(

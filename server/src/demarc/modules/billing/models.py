@@ -219,6 +219,9 @@ ledger_account = tenant_table(
     Column("kind", String(20), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("customer_id", BigInteger),
+    at(
+        "closed_at", nullable=True
+    ),  # its customer was merged into another: nothing is booked for him any more
     at("created_at", default_now=True),
     one_of("kind", AccountKind),
     tenant_unique("code", "currency"),

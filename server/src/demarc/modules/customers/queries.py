@@ -63,7 +63,7 @@ _LOCKED = Query(
     select(customer)
     .where(mine(customer), customer.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
     .order_by(customer.c.id)
-    .with_for_update()
+    .with_for_update(key_share=True)  # who books for a customer refers to the row, and must not wait for it
 )
 _NOTE = Query(
     select(customer_note).where(

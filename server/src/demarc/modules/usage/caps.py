@@ -141,8 +141,14 @@ _WAITING = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-_TAKE = Query(_WAITING)
 _TAKE_OF_SERVICE = Query(_WAITING.where(data_crossing.c.service_id == _OF_SERVICE))
+_TAKE = Query(_WAITING.where(data_crossing.c.id == bindparam("id", type_=BigInteger)))
+_WAITING_IDS = Query(
+    select(data_crossing.c.id)
+    .where(mine(data_crossing), data_crossing.c.outcome == CrossingOutcome.PENDING.value)
+    .order_by(data_crossing.c.id)
+    .limit(500)
+)
 _PERIODS_OF = Query(
     select(data_period).where(
         mine(data_period),
@@ -351,10 +357,19 @@ async def _note_reached(tx: Tx, service_id: int, month_on: date) -> None:
     await tx.connection.execute(statements.NOTE_REACHED, tx.tenant.id, service_id, month_on, tx.now)
 
 
-async def take_crossing(tx: Tx, service_id: int | None = None) -> Crossing | None:
-    """The oldest reached threshold (of a service) that nobody has acted on, locked; None: none, or in other hands."""
-    if service_id is None:
-        return await tx.find(_TAKE, Crossing)
+async def list_waiting_crossings(tx: Tx) -> list[int]:
+    """Ids of reached thresholds that nobody has acted on, up to 500, the oldest first."""
+    rows = await tx.connection.fetch(_WAITING_IDS.sql, *_WAITING_IDS.arguments({"tenant_id": tx.tenant.id}))
+    return [row["id"] for row in rows]
+
+
+async def take_crossing(tx: Tx, crossing_id: int) -> Crossing | None:
+    """A reached threshold, locked; None: somebody has acted on it, or is doing so."""
+    return await tx.find(_TAKE, Crossing, id=crossing_id)
+
+
+async def take_crossing_of(tx: Tx, service_id: int) -> Crossing | None:
+    """The service's oldest that nobody has acted on, locked."""
     return await tx.find(_TAKE_OF_SERVICE, Crossing, service_id=service_id)
 
 

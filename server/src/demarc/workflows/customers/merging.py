@@ -54,8 +54,8 @@ async def merge_customers(tx: Tx, survivor_uid: UUID, source_uid: UUID) -> Merge
     """
     survivor, source = await _both(tx, survivor_uid, source_uid)
     await lock_customers(tx, survivor.id, source.id)
-    await hold_accounts(tx, source.id, survivor.id)
     survivor, source = await _both(tx, survivor_uid, source_uid)
+    await hold_accounts(tx, source.id, survivor.id)
     moved = {
         holding.name: await hand_over(tx, holding, source.id, survivor.id)
         for holding in direct_holdings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from demarc.kernel.db import Tx
-from demarc.modules.billing.ledger import lock_customer, post, receivable
+from demarc.modules.billing.ledger import close_accounts, lock_customer, post, receivable
 from demarc.modules.billing.queries import customer_balance, list_customer_currencies
 from demarc.modules.billing.service.settlement import use_credit
 
@@ -55,4 +55,5 @@ async def move_balances(tx: Tx, source_id: int, survivor_id: int, *, memo: str) 
             memo=memo,
         )
         await use_credit(tx, survivor_id, one.currency)
+    await close_accounts(tx, source_id)
     return moved
