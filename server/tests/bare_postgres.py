@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -9,6 +10,13 @@ from pathlib import Path
 
 from demarc.adapters.postgres.binaries import binaries
 from demarc.adapters.processes.service_user import ServiceUser, service_user
+
+BASELINE = Path(__file__).parents[1] / "migrations" / "baseline"
+
+
+def aaa_functions() -> list[str]:
+    """The functions that FreeRADIUS's queries call, as the baseline makes them."""
+    return re.findall(r"(?ms)^CREATE FUNCTION aaa_.*?^END \$\$;", (BASELINE / "after.sql").read_text())
 
 
 @dataclass

@@ -17,7 +17,7 @@ from demarc.kernel.rls import ROLES, isolate
 from demarc.modules.access import models
 from demarc.modules.tenants.models import tenant
 
-from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
+from ..bare_postgres import BarePostgres, aaa_functions  # noqa: TID252 - the suite's own
 from .booking import DELTA_BOOK
 
 TABLES = (
@@ -48,6 +48,7 @@ def schema_statements() -> Iterator[str]:
             f"FOR VALUES FROM ('{year}-{month:02}-01') TO ('{following}')"
         )
     yield "CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT"
+    yield from aaa_functions()
     yield DELTA_BOOK
 
 

@@ -248,8 +248,11 @@ async def test_the_hook_hears_of_every_commit(seeded: BarePostgres, spool: Spool
     ingester = ingester_of(seeded, spool, after_commit=hear)
     spool.write(FIRST, start(0), start(0, user="user101@isp"), start(0, nas="127.0.2.1", user="user200@isp"))
     await ingester.ingest_once()
+    spool.write(FIRST, interim(60, (1, 1), 60), stop(90, (1, 1), 90, user="user101@isp"))
+    await ingester.ingest_once()
     await ingester.close()
-    assert heard == [Committed(FIRST, 3, frozenset({(1, 100), (1, 101), (2, 200)}))]
+    come = Committed(FIRST, 3, {1: frozenset({100, 101}), 2: frozenset({200})})
+    assert heard == [come, Committed(FIRST, 2, {1: frozenset()})], "by name only those who have come on line"
 
 
 async def test_it_waits_for_a_database_that_is_away(

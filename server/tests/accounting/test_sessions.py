@@ -350,7 +350,8 @@ async def test_the_last_refusal_outlives_the_log_ins_that_went_well(book: Book) 
         login_line("user100@isp", "Access-Reject", 10, reason="wrong password")
         + login_line("user100@isp", "Access-Reject", 20, reason="session limit")
         + login_line("user100@isp", "Access-Accept", 30),
-        login_line("user100@isp", "Access-Accept", 40) + login_line("user100@isp", "No-Answer", 50, reason="away"),
+        login_line("user100@isp", "Access-Accept", 40)
+        + login_line("user100@isp", "No-Answer", 50, reason="away"),
     ):
         async with book.connection.transaction():
             await merge_logins(book.connection, lines, 0)

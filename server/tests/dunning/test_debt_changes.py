@@ -38,6 +38,12 @@ async def test_more_time_to_pay_restores_the_line_until_it_is_over(world):
         await update_invoice(tx, debtor.invoice.ref, due_on=tx.now.date() + timedelta(days=5))
     await world.desk.clear()
     assert ((await world.reload(execution)).status, await world.status(debtor)) == ("completed", "active")
+    await world.sweep()
+    assert await world.status(debtor) == "active"
+    await world.advance(days=15)
+    await world.sweep()
+    second = await world.execution(debtor)
+    assert (second.uid != execution.uid, await world.status(debtor)) == (True, "suspended_non_payment")
 
 
 async def test_a_chargeback_is_collected_again_after_it_was_paid(world):

@@ -276,9 +276,12 @@ async def test_a_service_token_does_what_its_scopes_say_until_it_is_revoked(admi
 async def test_scopes_are_permissions_that_the_maker_holds(admin, callers):
     unknown = await admin.post(TOKENS, {"name": "x", "scopes": ["money.print"]})
     assert (unknown.status_code, unknown.json()["error"]["details"][0]["field"]) == (422, "scopes")
-    maker = (await admin.post(TOKENS, {"name": "maker", "scopes": ["users.write"]})).json()
-    program = with_token(callers, maker["token"])
-    refused = await program.post(TOKENS, json={"name": "more", "scopes": ["billing.write"]})
+    staff = await admin.post(TOKENS, {"name": "maker", "scopes": ["users.write"]})
+    assert (staff.status_code, staff.json()["error"]["details"][0]["field"]) == (422, "scopes")
+    reader = (await admin.post(TOKENS, {"name": "reader", "scopes": ["users.read"]})).json()
+    refused = await with_token(callers, reader["token"]).post(
+        TOKENS, json={"name": "more", "scopes": ["billing.write"]}
+    )
     assert refused.status_code == 403
     assert "profile.read" not in SCOPES
 

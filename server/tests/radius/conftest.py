@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import tempfile
@@ -26,9 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # test files are no packages; th
 from radius_packets import Nas
 from radius_rows import add_nas
 
-from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
+from ..bare_postgres import BarePostgres, aaa_functions  # noqa: TID252 - the suite's own
 
-FUNCTIONS = Path(__file__).parents[2] / "migrations" / "baseline" / "after.sql"
 AAA_PASSWORD = r"it's a\ 'pass:word' %{x}"
 
 
@@ -59,7 +57,7 @@ async def schema(cluster: BarePostgres) -> None:
     await connection.execute(f"ALTER ROLE demarc_aaa PASSWORD '{literal}'")
     for table in (models.aaa_nas, models.aaa_login, models.radius_session):
         await create_table(connection, table)
-    for function in re.findall(r"(?ms)^CREATE FUNCTION aaa_.*?^END \$\$;", FUNCTIONS.read_text()):
+    for function in aaa_functions():
         await connection.execute(function)
     await connection.close()
 

@@ -65,8 +65,8 @@ class LegacyRow:
     def _match(self, row: dict[str, Any], keys: Keys) -> Circuit:
         if not keys.carrier_id:
             raise RowRefused("a circuit without id", "id")
-        match = getattr(self.watched.provider, "_match_circuit", None)
-        circuit = match(row) if match is not None else match_row(self.config, row)
+        has_own = hasattr(self.watched.provider, "_match_circuit")
+        circuit = self.watched.match(row) if has_own else match_row(self.config, row)
         if circuit is None:
             raise UnknownCircuit(f"NetBox has no circuit {keys.cid or keys.carrier_id} of this provider")
         if circuit.provider_id != self.config.provider_id:

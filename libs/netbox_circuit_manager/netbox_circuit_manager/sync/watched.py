@@ -9,11 +9,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
+from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 
 from ..providers.errors import AuthenticationError, BadAnswer, ProviderError, ProviderUnavailable, RowRefused
 from ..providers.transport import CarrierSession, RequestFailure, Watch, explain_exception
 
 AUTHENTICATION_STATUSES = (400, 401, 403)
+# What code raises that did not expect an answer, or what NetBox has
+UNUSABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MultipleObjectsReturned,
+    ObjectDoesNotExist,
+    TypeError,
+    ValueError,
+)
 
 
 class Watched:
@@ -54,6 +65,11 @@ class Watched:
             raise BadAnswer("The carrier answered no details")
         return details
 
+    def match(self, row: dict[str, Any]) -> Any:
+        """The circuit that the provider's own `_match_circuit()` finds, None when it finds none."""
+        circuit, _failures = self._call(lambda: self.provider._match_circuit(row))  # noqa: SLF001 - the documented name
+        return circuit
+
     def sync(self, method: str, circuit: Any, details: dict[str, Any]) -> None:
         """Calls one of the sync methods. Raises `RowRefused` when it says that it did not succeed."""
         write = getattr(self.provider, method, None)
@@ -83,7 +99,7 @@ class Watched:
             except requests.RequestException as error:
                 reason = watch.failures[-1] if watch.failures else explain_exception(error)
                 raise ProviderUnavailable(f"The carrier did not answer usably: {reason}") from error
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            except UNUSABLE as error:
                 raise BadAnswer(
                     f"The provider's code could not use the answer ({type(error).__name__}: {error})"
                 ) from error

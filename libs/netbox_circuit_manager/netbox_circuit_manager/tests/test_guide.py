@@ -166,6 +166,17 @@ class GuideProviders:
         self.sync()
         self.assertFalse(CircuitCost.objects.filter(circuit__provider=other).exists())
 
+    def test_matching_that_raises_costs_its_row_only(self) -> None:
+        provider = build_provider(self.config)
+        names = {each.cid for each in self.world.circuits[:2]}
+
+        def match(row: dict[str, Any]) -> Circuit:
+            return Circuit.objects.get(cid=row["circuit_id"] if row["circuit_id"] in names else "no such")
+
+        with patch.object(provider, "_match_circuit", match):
+            result = run_sync(self.config, provider=provider)
+        self.assertEqual((result.as_result()["success"], result.as_result()["failed"]), (2, COUNT - 2))
+
     def test_false_is_a_failure(self) -> None:
         provider = build_provider(self.config)
         with patch.object(provider, "sync_circuit_costs", return_value=False):

@@ -248,7 +248,7 @@ async def list_invoices_to_collect(tx: Tx) -> list[int]:
 
 
 async def release_invoices(tx: Tx, invoice_ids: list[int]) -> None:
-    """A payment of these invoices was reversed: those whose execution had completed may be collected once more."""
+    """A payment was reversed or a due date put off: those whose execution had completed may be collected once more."""
     await tx.execute(_RELEASE, ids=invoice_ids, released_at=tx.now)
 
 

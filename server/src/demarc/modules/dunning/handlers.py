@@ -38,8 +38,10 @@ async def invoice_voided(tx: Tx, event: Event) -> None:
 
 @handles("invoice.updated")
 async def invoice_updated(tx: Tx, event: Event) -> None:
-    """A due date that was put off leaves nothing overdue."""
+    """A due date that was put off leaves nothing overdue, until it has passed too."""
     await _collect(tx, event)
+    if "due_on" in event.payload["fields"]:
+        await release_invoices(tx, [event.entity_id])
 
 
 @handles("credit_note.issued")

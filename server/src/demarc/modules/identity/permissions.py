@@ -53,5 +53,5 @@ BY_ROLE: dict[Role, frozenset[str]] = {
     Role.RESELLER: SELF | {"customers.read", "customers.write", "catalog.read"},
     Role.READ_ONLY: READ | SELF,
 }
-SCOPES = ALL - SELF
-"""What a service token may hold: it is nobody, so it has no profile."""
+SCOPES = ALL - SELF - {"users.write"}
+"""What a service token may hold: it is nobody, so it has no profile, and it must not make itself an administrator."""
