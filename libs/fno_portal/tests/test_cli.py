@@ -113,7 +113,7 @@ def test_order_status_and_fault(fno, tmp_path, order):
         (["mail"], "no mailbox is configured"),
         (["order", "vumatel", "/nonexistent.json"], "no JSON file"),
         (["coverage", "x", "--map", "map.png"], "a map is .html or .geojson"),
-        (["coverage", "x", "--map", "/nonexistent/map.html"], "no folder /nonexistent"),
+        (["coverage", "x", "--map", "/no/such/map.html"], "no folder /no/such"),
         (["coverage", "--csv", "/nonexistent.csv"], "cannot be read"),
         (["login", "vumatel"], "no portal is configured"),
         (["fault", "vumatel", "no light", "--severity", "huge"], "severity"),
