@@ -1,6 +1,6 @@
 """Lines of carriers' bills, against what the circuits' costs made us expect on the line's first day."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ def write_charges(
     only: Circuit | None = None,
 ) -> None:
     """Writes some bill lines, in the transaction that the caller opened."""
-    named = _find_circuits(report, config, records, only)
+    named = _find_circuits(report, config, records, only, writer.context.identified)
     known = _load(named)
     history = _history({circuit.pk for _record, circuit in named})
     edits = [edit for each in named if (edit := _edit(config, known, history, each)) is not None]
@@ -61,9 +61,13 @@ def expected_amount(record: ChargeRecord, history: Sequence[Amounts]) -> Decimal
 
 
 def _find_circuits(
-    report: Report, config: "ProviderAPIConfig", records: Sequence[ChargeRecord], only: Circuit | None
+    report: Report,
+    config: "ProviderAPIConfig",
+    records: Sequence[ChargeRecord],
+    only: Circuit | None,
+    identified: Mapping[str, int],
 ) -> list[Named]:
-    matcher = Matcher(config, [Keys(record.circuit, record.circuit) for record in records])
+    matcher = Matcher(config, [Keys(record.circuit, record.circuit) for record in records], identified)
     named: dict[tuple[int, str, str], Named] = {}
     for record in records:
         try:

@@ -262,6 +262,8 @@ class _Run:
         with self.writer.context.transaction():
             found, matcher = match_records(self.config, records, self.report, self.options.circuit)
             write_circuits(self.writer, self.report, self.config, found, matcher)
+            if self.options.dry_run:
+                self.writer.context.identified |= {each.record.carrier_id: each.circuit.pk for each in found}
             self._apply_states(found)
         self.report.flush()
 

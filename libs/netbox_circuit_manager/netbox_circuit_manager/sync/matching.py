@@ -70,19 +70,22 @@ class UnknownCircuit(RowRefused):
 class Matcher:
     """Finds the circuits of one batch with two queries."""
 
-    def __init__(self, config: "ProviderAPIConfig", keys: Iterable[Keys]) -> None:
+    def __init__(
+        self, config: "ProviderAPIConfig", keys: Iterable[Keys], identified: Mapping[str, int] | None = None
+    ) -> None:
+        """`identified`: carrier's ids to circuits that this run has told apart, where they are not stored (a preview)."""
         wanted = list(keys)
         self.config = config
+        self._identified = identified or {}
         self._account = config.provider_account.account if config.provider_account_id else ""
         names = {name for each in wanted for name in each.names if is_storable(name)}
         carrier_ids = [each.carrier_id for each in wanted if is_storable(each.carrier_id)]
         mappings = list(CarrierCircuit.objects.filter(config=config, carrier_id__in=carrier_ids))
         self.mappings = {mapping.carrier_id: mapping for mapping in mappings}
         allowed = candidates(config)
-        found = list(
-            allowed.filter(cid__in=names)
-            | allowed.filter(pk__in=[mapping.circuit_id for mapping in mappings])
-        )
+        circuits = [mapping.circuit_id for mapping in mappings]
+        circuits += [self._identified[name] for name in carrier_ids if name in self._identified]
+        found = list(allowed.filter(cid__in=names) | allowed.filter(pk__in=circuits))
         self._by_pk = {circuit.pk: circuit for circuit in found}
         self._by_cid = {circuit.cid: circuit for circuit in found}
         others = CarrierCircuit.objects.filter(
@@ -111,7 +114,8 @@ class Matcher:
     def refer(self, name: str) -> Circuit | None:
         """The circuit that a ticket or bill names by any of its identifiers, None when there is none."""
         mapping = self.mappings.get(name)
-        return (self._by_pk.get(mapping.circuit_id) if mapping else None) or self._by_cid.get(name)
+        circuit = mapping.circuit_id if mapping else self._identified.get(name, 0)
+        return self._by_pk.get(circuit) or self._by_cid.get(name)
 
     def _known(self, keys: Keys) -> Circuit | None:
         mapping = self.mappings.get(keys.carrier_id)

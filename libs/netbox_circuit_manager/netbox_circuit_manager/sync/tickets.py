@@ -1,6 +1,6 @@
 """Trouble tickets of a carrier, written batch by batch, and closed when the carrier no longer names them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from circuits.models import Circuit
@@ -27,7 +27,7 @@ def write_tickets(
     only: Circuit | None = None,
 ) -> None:
     """Writes some tickets, in the transaction that the caller opened."""
-    named = _find_circuits(report, config, records, only)
+    named = _find_circuits(report, config, records, only, writer.context.identified)
     known = _load(named)
     edits = [edit for record, circuit in named if (edit := _edit(config, known, record, circuit)) is not None]
 
@@ -72,9 +72,13 @@ def _close(writer: Writer, report: Report, keys: Sequence[int]) -> None:
 
 
 def _find_circuits(
-    report: Report, config: "ProviderAPIConfig", records: Sequence[TicketRecord], only: Circuit | None
+    report: Report,
+    config: "ProviderAPIConfig",
+    records: Sequence[TicketRecord],
+    only: Circuit | None,
+    identified: Mapping[str, int],
 ) -> list[tuple[TicketRecord, Circuit]]:
-    matcher = Matcher(config, [Keys(record.circuit, record.circuit) for record in records])
+    matcher = Matcher(config, [Keys(record.circuit, record.circuit) for record in records], identified)
     named: dict[tuple[int, str], tuple[TicketRecord, Circuit]] = {}
     for record in records:
         try:

@@ -41,6 +41,8 @@ class ChangeContext:
     def __init__(self, user: Any, *, dry_run: bool = False) -> None:
         self.user = user
         self.dry_run = dry_run
+        # Which circuit each of the carrier's ids is: what a dry run cannot read again, since it is rolled back.
+        self.identified: dict[str, int] = {}
         self.request_id = uuid.uuid4()
         self.request = NetBoxFakeRequest(
             {

@@ -97,6 +97,13 @@ class ProviderContract:
         self.assertEqual(shown.count(), COUNT)
         self.assertIn(("SIM/000001", None, "101.50"), shown.values_list("circuit__cid", "before", "after"))
 
+    def test_preview_refuses_what_the_run_refuses(self) -> None:
+        preview, run = self.sync(dry_run=True), self.sync()
+        issues = [sorted(each.run.not_synced.values_list("subject", "code")) for each in (preview, run)]
+        self.assertEqual(issues[0], issues[1])
+        models = [set(each.run.changes.values_list("model", flat=True)) for each in (preview, run)]
+        self.assertEqual(models[0], models[1])
+
     def test_report_says_from_what_to_what(self) -> None:
         self.sync()
         self.world.circuits[2].mrc = "999.99"
