@@ -14,7 +14,7 @@ PYTHON_PATHS := $(wildcard server bench libs examples docs/*.py)
 WORKERS ?= 2
 NETBOX := libs/netbox_circuit_manager
 
-.PHONY: help setup run test check lint format types contracts migration baseline bench clean reset packages user radius fno javascript netbox-env netbox-test
+.PHONY: help setup run test check lint format types contracts migration baseline bench clean reset packages user radius fno documents netbox-env netbox-test
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ setup: packages user ## install what is missing: uv, Python packages, FreeRADIUS
 run: setup ## run the platform with its sandbox in the foreground; Ctrl-C stops it
 	@exec $(BIN)/demarc up --sandbox
 
-test: packages user radius fno javascript netbox-env ## run every test; those of the NetBox plugin beside the others
+test: packages user radius fno documents netbox-env ## run every test; those of the NetBox plugin beside the others
 	@$(if $(ARGS),,$(NETBOX)/dev/beside.sh) $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint types contracts test ## what the CI runs: lint, types, import contracts, tests
@@ -80,8 +80,8 @@ radius:
 fno: ## install what the tests of fno_portal need: Chromium, Dovecot
 	@deploy/setup/fno.sh
 
-javascript: ## install what the documents' JavaScript needs: Node, npm, axios
-	@deploy/setup/javascript.sh
+documents: ## install what the documents' examples need: curl, Node, npm, axios
+	@deploy/setup/documents.sh
 
 netbox-env: ## a real NetBox with PostgreSQL and Redis for the tests of the plugin
 	@deploy/setup/netbox.sh

@@ -16,7 +16,7 @@ from printed.fences import Example
 
 PATIENCE = 60
 NODE_MODULES = Path(sys.prefix) / "javascript" / "node_modules"
-"""What `make javascript` installs."""
+"""What `make documents` installs."""
 _END = "--- end of example {} ---"
 
 
@@ -61,7 +61,7 @@ def run_script(script: str, directory: Path, name: str, env: Mapping[str, str] |
 
 def run_node(script: str, env: Mapping[str, str] | None = None) -> str:
     """Run a script in Node; whatever it writes to standard error fails."""
-    assert NODE_MODULES.is_dir(), f"{NODE_MODULES} is missing: run `make javascript`"
+    assert NODE_MODULES.is_dir(), f"{NODE_MODULES} is missing: run `make documents`"
     return run_process(["node", "-"], script, {**(env or {}), "NODE_PATH": str(NODE_MODULES)}, silent=True)
 
 

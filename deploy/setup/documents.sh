@@ -1,17 +1,18 @@
 #!/bin/sh
-# Makes sure that the documents' JavaScript can run: Node with npm, and what it requires, in the virtual environment.
+# Makes sure that the documents' examples can run: curl, Node with npm, and what their JavaScript requires, in the
+# virtual environment.
 # Exit 0: all there. Exit 1: something is missing and may not be installed from here; says what to run.
 set -eu
 cd "$(dirname "$0")/../.."
 locked=server/tests/printed/package-lock.json
 place=.venv/javascript
-packages="nodejs npm"
+packages="curl nodejs npm"
 
 # npm writes the inner lock when it has come to its end.
-if command -v node >/dev/null && cmp -s "$locked" "$place/package-lock.json" &&
+if command -v curl >/dev/null && command -v node >/dev/null && cmp -s "$locked" "$place/package-lock.json" &&
     [ -e "$place/node_modules/.package-lock.json" ]; then exit 0; fi
 
-found() { command -v node >/dev/null && command -v npm >/dev/null; }
+found() { command -v curl >/dev/null && command -v node >/dev/null && command -v npm >/dev/null; }
 
 if ! found && command -v apt-get >/dev/null; then
     echo "Installing $packages" >&2
@@ -22,8 +23,8 @@ if ! found && command -v apt-get >/dev/null; then
     fi
 fi
 if ! found; then
-    echo "Node or npm is missing, which the documents' JavaScript needs. Install Node 18 or newer with npm" >&2
-    echo "(Debian: sudo $PWD/deploy/setup/apt-install.sh $packages; Fedora: dnf install nodejs npm)." >&2
+    echo "curl, Node or npm is missing, which the documents' examples need. Install curl, and Node 18 or newer with npm" >&2
+    echo "(Debian: sudo $PWD/deploy/setup/apt-install.sh $packages; Fedora: dnf install curl nodejs npm)." >&2
     exit 1
 fi
 
