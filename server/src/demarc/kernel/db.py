@@ -76,6 +76,13 @@ class Tx:
         record = await self.connection.fetchrow(query.sql, *self._arguments(query, values))
         return None if record is None else row(**record)
 
+    async def get(self, query: Query, row: type[T], missing: str, **values: Any) -> T:
+        """As `find`. Raises `NotFound`, which says `missing`, when there is none."""
+        found = await self.find(query, row, **values)
+        if found is None:
+            raise NotFound(missing)
+        return found
+
     async def value(self, query: Query, **values: Any) -> Any:
         """The first column of the first row."""
         return await self.connection.fetchval(query.sql, *self._arguments(query, values))

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INET
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound, invalid
+from demarc.kernel.errors import invalid
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -278,18 +278,12 @@ EXCLUSIONS = Listing(
 
 async def get_pool(tx: Tx, uid: UUID) -> Pool:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_UID, Pool, uid=uid)
-    if found is None:
-        raise NotFound(f"no address pool {uid}")
-    return found
+    return await tx.get(_BY_UID, Pool, f"no address pool {uid}", uid=uid)
 
 
 async def get_pool_by_id(tx: Tx, pool_id: int) -> Pool:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_ID, Pool, id=pool_id)
-    if found is None:
-        raise NotFound(f"no address pool {pool_id}")
-    return found
+    return await tx.get(_BY_ID, Pool, f"no address pool {pool_id}", id=pool_id)
 
 
 async def find_pool_by_name(tx: Tx, name: str) -> Pool | None:
@@ -303,10 +297,7 @@ async def find_default_pool(tx: Tx, kind: PoolKind = PoolKind.IPV4) -> Pool | No
 
 async def hold_pool(tx: Tx, pool_id: int) -> Pool:
     """The row, locked until the transaction ends. Raises `NotFound`."""
-    found = await tx.find(_HELD_POOL, Pool, id=pool_id)
-    if found is None:
-        raise NotFound(f"no address pool {pool_id}")
-    return found
+    return await tx.get(_HELD_POOL, Pool, f"no address pool {pool_id}", id=pool_id)
 
 
 async def pools_by_id(tx: Tx, ids: Collection[int]) -> dict[int, Pool]:
@@ -427,18 +418,14 @@ async def list_assignments(
 
 async def get_assignment(tx: Tx, uid: UUID) -> Assignment:
     """Raises `NotFound`."""
-    found = await tx.find(_ASSIGNMENT, Assignment, uid=uid)
-    if found is None:
-        raise NotFound(f"no address assignment {uid}")
-    return found
+    return await tx.get(_ASSIGNMENT, Assignment, f"no address assignment {uid}", uid=uid)
 
 
 async def get_open_assignment(tx: Tx, subscriber_id: int, address: Block) -> Assignment:
     """The open assignment of what the subscriber holds. Raises `NotFound`."""
-    found = await tx.find(_OPEN_ASSIGNMENT, Assignment, subscriber_id=subscriber_id, address=address)
-    if found is None:
-        raise NotFound(f"{address} is not held")
-    return found
+    return await tx.get(
+        _OPEN_ASSIGNMENT, Assignment, f"{address} is not held", subscriber_id=subscriber_id, address=address
+    )
 
 
 async def list_exclusions(

@@ -244,10 +244,7 @@ async def get_plan(tx: Tx, ref: str) -> Plan:
 
 async def get_plan_by_id(tx: Tx, plan_id: int) -> Plan:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_ID, Plan, id=plan_id)
-    if found is None:
-        raise NotFound(f"no plan {plan_id}")
-    return found
+    return await tx.get(_BY_ID, Plan, f"no plan {plan_id}", id=plan_id)
 
 
 async def refs_of(tx: Tx, ids: Collection[int]) -> dict[int, str]:
@@ -323,10 +320,7 @@ async def usage_prices_of(tx: Tx, ids: Collection[int]) -> dict[int, PlanUsagePr
 
 async def get_profile(tx: Tx, uid: UUID) -> BandwidthProfile:
     """Raises `NotFound`."""
-    found = await tx.find(_PROFILE_BY_UID, BandwidthProfile, uid=uid)
-    if found is None:
-        raise NotFound(f"no bandwidth profile {uid}")
-    return found
+    return await tx.get(_PROFILE_BY_UID, BandwidthProfile, f"no bandwidth profile {uid}", uid=uid)
 
 
 async def find_profile_by_name(tx: Tx, name: str) -> BandwidthProfile | None:

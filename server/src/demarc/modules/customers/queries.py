@@ -129,10 +129,7 @@ async def lock_customers(tx: Tx, *ids: int) -> None:
 
 async def get_note(tx: Tx, customer_id: int, uid: UUID) -> Note:
     """Raises `NotFound`."""
-    found = await tx.find(_NOTE, Note, customer_id=customer_id, uid=uid)
-    if found is None:
-        raise NotFound(f"no note {uid} on this customer")
-    return found
+    return await tx.get(_NOTE, Note, f"no note {uid} on this customer", customer_id=customer_id, uid=uid)
 
 
 async def list_notes(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Note]:
@@ -142,10 +139,7 @@ async def list_notes(tx: Tx, window: Window, *, sort: str | None = None, **filte
 
 async def get_customer_by_id(tx: Tx, customer_id: int) -> Customer:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_ID, Customer, id=customer_id)
-    if found is None:
-        raise NotFound(f"no customer {customer_id}")
-    return found
+    return await tx.get(_BY_ID, Customer, f"no customer {customer_id}", id=customer_id)
 
 
 async def uids_of(tx: Tx, ids: Collection[int]) -> dict[int, UUID]:

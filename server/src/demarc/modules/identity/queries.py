@@ -203,10 +203,7 @@ async def find_session(tx: Tx, session_id: int) -> Session | None:
 
 async def get_service_token(tx: Tx, uid: UUID) -> ServiceToken:
     """Raises `NotFound`."""
-    found = await tx.find(_SERVICE_TOKEN, ServiceToken, uid=uid)
-    if found is None:
-        raise NotFound(f"no service token {uid}")
-    return found
+    return await tx.get(_SERVICE_TOKEN, ServiceToken, f"no service token {uid}", uid=uid)
 
 
 async def list_service_tokens(

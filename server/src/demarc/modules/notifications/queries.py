@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, DateTime, String, Uuid, any_, bindparam, func
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound, invalid
+from demarc.kernel.errors import invalid
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -147,18 +147,12 @@ LISTING = Listing(
 
 async def get_notification(tx: Tx, uid: UUID) -> Notification:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_UID, Notification, uid=uid)
-    if found is None:
-        raise NotFound(f"no notification {uid}")
-    return found
+    return await tx.get(_BY_UID, Notification, f"no notification {uid}", uid=uid)
 
 
 async def get_notification_by_id(tx: Tx, notification_id: int) -> Notification:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_ID, Notification, id=notification_id)
-    if found is None:
-        raise NotFound(f"no notification {notification_id}")
-    return found
+    return await tx.get(_BY_ID, Notification, f"no notification {notification_id}", id=notification_id)
 
 
 async def find_notification_about(tx: Tx, channel: Channel, about: str) -> Notification | None:

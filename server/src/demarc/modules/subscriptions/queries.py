@@ -105,10 +105,7 @@ async def get_subscription(tx: Tx, ref: str) -> Subscription:
 
 async def get_subscription_by_id(tx: Tx, subscription_id: int) -> Subscription:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_ID, Subscription, id=subscription_id)
-    if found is None:
-        raise NotFound(f"no subscription {subscription_id}")
-    return found
+    return await tx.get(_BY_ID, Subscription, f"no subscription {subscription_id}", id=subscription_id)
 
 
 async def hold_subscription(tx: Tx, subscription_id: int) -> Subscription:
@@ -117,10 +114,7 @@ async def hold_subscription(tx: Tx, subscription_id: int) -> Subscription:
     Raises:
         NotFound: no such subscription.
     """
-    found = await tx.find(_HELD_ROW, Subscription, id=subscription_id)
-    if found is None:
-        raise NotFound(f"no subscription {subscription_id}")
-    return found
+    return await tx.get(_HELD_ROW, Subscription, f"no subscription {subscription_id}", id=subscription_id)
 
 
 async def list_terms(tx: Tx, agreed: Subscription) -> list[Term]:

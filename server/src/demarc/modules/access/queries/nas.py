@@ -19,7 +19,6 @@ from sqlalchemy import (
 )
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -99,18 +98,12 @@ NAS_LISTING = Listing(
 
 async def get_nas(tx: Tx, uid: UUID) -> Nas:
     """Raises `NotFound`."""
-    found = await tx.find(_NAS_BY_UID, Nas, uid=uid)
-    if found is None:
-        raise NotFound(f"no NAS {uid}")
-    return found
+    return await tx.get(_NAS_BY_UID, Nas, f"no NAS {uid}", uid=uid)
 
 
 async def get_nas_by_id(tx: Tx, nas_id: int) -> Nas:
     """Raises `NotFound`."""
-    found = await tx.find(_NAS_BY_ID, Nas, id=nas_id)
-    if found is None:
-        raise NotFound(f"no NAS {nas_id}")
-    return found
+    return await tx.get(_NAS_BY_ID, Nas, f"no NAS {nas_id}", id=nas_id)
 
 
 async def find_nas_projection(tx: Tx, nas_id: int) -> NasProjection | None:

@@ -15,7 +15,6 @@ from sqlalchemy import (
 )
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -83,10 +82,7 @@ ORDER_LISTING = Listing(
 
 async def get_order(tx: Tx, uid: UUID) -> Order:
     """Raises `NotFound`."""
-    found = await tx.find(_ORDER_BY_UID, Order, uid=uid)
-    if found is None:
-        raise NotFound(f"no order {uid}")
-    return found
+    return await tx.get(_ORDER_BY_UID, Order, f"no order {uid}", uid=uid)
 
 
 async def find_pending_order(tx: Tx, session_id: UUID, kind: CoaKind) -> Order | None:

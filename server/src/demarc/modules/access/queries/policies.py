@@ -15,7 +15,6 @@ from sqlalchemy import (
 )
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -95,10 +94,7 @@ async def list_expired_policies(tx: Tx) -> list[Policy]:
 
 async def get_policy(tx: Tx, uid: UUID) -> Policy:
     """Raises `NotFound`."""
-    found = await tx.find(_POLICY_BY_UID, Policy, uid=uid)
-    if found is None:
-        raise NotFound(f"no access policy {uid}")
-    return found
+    return await tx.get(_POLICY_BY_UID, Policy, f"no access policy {uid}", uid=uid)
 
 
 async def list_policies(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Policy]:

@@ -20,7 +20,6 @@ from sqlalchemy import (
 )
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -143,26 +142,17 @@ async def find_subscriber_id(tx: Tx, uid: UUID) -> int | None:
 
 async def get_subscriber(tx: Tx, uid: UUID) -> Subscriber:
     """Raises `NotFound`, also for a subscriber that was deleted."""
-    found = await tx.find(_BY_UID, Subscriber, uid=uid)
-    if found is None:
-        raise NotFound(f"no subscriber {uid}")
-    return found
+    return await tx.get(_BY_UID, Subscriber, f"no subscriber {uid}", uid=uid)
 
 
 async def get_subscriber_by_id(tx: Tx, subscriber_id: int) -> Subscriber:
     """Deleted ones too. Raises `NotFound`."""
-    found = await tx.find(_BY_ID, Subscriber, id=subscriber_id)
-    if found is None:
-        raise NotFound(f"no subscriber {subscriber_id}")
-    return found
+    return await tx.get(_BY_ID, Subscriber, f"no subscriber {subscriber_id}", id=subscriber_id)
 
 
 async def lock_subscriber(tx: Tx, subscriber_id: int) -> Subscriber:
     """As `get_subscriber_by_id`, locked until the transaction ends. Raises `NotFound`."""
-    found = await tx.find(_LOCKED, Subscriber, id=subscriber_id)
-    if found is None:
-        raise NotFound(f"no subscriber {subscriber_id}")
-    return found
+    return await tx.get(_LOCKED, Subscriber, f"no subscriber {subscriber_id}", id=subscriber_id)
 
 
 async def find_subscriber_by_username(tx: Tx, username: str) -> Subscriber | None:

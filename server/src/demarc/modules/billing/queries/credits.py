@@ -12,7 +12,6 @@ from sqlalchemy import BigInteger, and_, any_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -91,10 +90,7 @@ CREDIT_NOTES = Listing(
 
 async def get_credit_note(tx: Tx, uid: UUID) -> CreditNote:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_UID, CreditNote, uid=uid)
-    if found is None:
-        raise NotFound(f"no credit note {uid}")
-    return found
+    return await tx.get(_BY_UID, CreditNote, f"no credit note {uid}", uid=uid)
 
 
 async def list_credit_notes(

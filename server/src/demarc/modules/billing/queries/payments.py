@@ -25,7 +25,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -217,18 +216,12 @@ PAYMENTS = Listing(
 
 async def get_payment(tx: Tx, uid: UUID) -> Payment:
     """Raises `NotFound`."""
-    found = await tx.find(_PAYMENT_BY_UID, Payment, uid=uid)
-    if found is None:
-        raise NotFound(f"no payment {uid}")
-    return found
+    return await tx.get(_PAYMENT_BY_UID, Payment, f"no payment {uid}", uid=uid)
 
 
 async def lock_payment(tx: Tx, uid: UUID) -> Payment:
     """The payment, locked until the transaction ends; raises `NotFound`."""
-    found = await tx.find(_PAYMENT_BY_UID_LOCKED, Payment, uid=uid)
-    if found is None:
-        raise NotFound(f"no payment {uid}")
-    return found
+    return await tx.get(_PAYMENT_BY_UID_LOCKED, Payment, f"no payment {uid}", uid=uid)
 
 
 async def find_payment(tx: Tx, method: str, reference: str) -> Payment | None:

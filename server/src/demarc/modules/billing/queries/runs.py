@@ -14,7 +14,6 @@ from sqlalchemy import (
 )
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -62,18 +61,12 @@ RUNS = Listing(
 
 async def get_run(tx: Tx, uid: UUID) -> Run:
     """Raises `NotFound`."""
-    found = await tx.find(_RUN, Run, uid=uid)
-    if found is None:
-        raise NotFound(f"no billing run {uid}")
-    return found
+    return await tx.get(_RUN, Run, f"no billing run {uid}", uid=uid)
 
 
 async def lock_run(tx: Tx, run_id: int) -> Run:
     """The run, locked until the transaction ends."""
-    found = await tx.find(_RUN_LOCKED, Run, id=run_id)
-    if found is None:
-        raise NotFound(f"no billing run {run_id}")
-    return found
+    return await tx.get(_RUN_LOCKED, Run, f"no billing run {run_id}", id=run_id)
 
 
 async def list_runs(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Run]:

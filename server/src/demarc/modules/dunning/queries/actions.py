@@ -16,7 +16,6 @@ from sqlalchemy import (
 )
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -96,10 +95,7 @@ async def list_actions(
 
 async def get_action_by_id(tx: Tx, action_id: int) -> StepLog:
     """Raises `NotFound`."""
-    found = await tx.find(_ACTION_BY_ID, StepLog, id=action_id)
-    if found is None:
-        raise NotFound(f"no dunning action {action_id}")
-    return found
+    return await tx.get(_ACTION_BY_ID, StepLog, f"no dunning action {action_id}", id=action_id)
 
 
 async def find_action_of_notification(tx: Tx, notification_id: int) -> StepLog | None:

@@ -154,10 +154,7 @@ async def get_campaign_by_id(tx: Tx, campaign_id: int) -> Campaign:
     Raises:
         NotFound: no such campaign.
     """
-    found = await tx.find(_CAMPAIGN_BY_ID, Campaign, id=campaign_id)
-    if found is None:
-        raise NotFound(f"no dunning campaign {campaign_id}")
-    return found
+    return await tx.get(_CAMPAIGN_BY_ID, Campaign, f"no dunning campaign {campaign_id}", id=campaign_id)
 
 
 async def find_campaign_id(tx: Tx, uid: UUID) -> int | None:

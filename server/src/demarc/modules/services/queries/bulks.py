@@ -12,7 +12,6 @@ from sqlalchemy import BigInteger, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -110,18 +109,12 @@ BULK_ROWS = Listing(
 
 async def get_bulk(tx: Tx, uid: UUID) -> Bulk:
     """Raises `NotFound`."""
-    found = await tx.find(_BULK_BY_UID, Bulk, uid=uid)
-    if found is None:
-        raise NotFound(f"no bulk order {uid}")
-    return found
+    return await tx.get(_BULK_BY_UID, Bulk, f"no bulk order {uid}", uid=uid)
 
 
 async def hold_bulk(tx: Tx, bulk_id: int) -> Bulk:
     """The row, locked until the transaction ends. Raises `NotFound`."""
-    found = await tx.find(_HELD_BULK, Bulk, id=bulk_id)
-    if found is None:
-        raise NotFound(f"no bulk order {bulk_id}")
-    return found
+    return await tx.get(_HELD_BULK, Bulk, f"no bulk order {bulk_id}", id=bulk_id)
 
 
 async def list_bulks(tx: Tx, window: Window, *, sort: str | None = None, **filters: Any) -> Page[Bulk]:

@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -79,10 +78,9 @@ async def find_scheduled_plan_change(tx: Tx, service_id: int) -> PlanChange | No
 
 async def get_plan_change(tx: Tx, service_id: int, uid: UUID) -> PlanChange:
     """Raises `NotFound`."""
-    found = await tx.find(_CHANGE_BY_UID, PlanChange, service_id=service_id, uid=uid)
-    if found is None:
-        raise NotFound(f"no plan change {uid} of this service")
-    return found
+    return await tx.get(
+        _CHANGE_BY_UID, PlanChange, f"no plan change {uid} of this service", service_id=service_id, uid=uid
+    )
 
 
 async def list_plan_changes(

@@ -12,7 +12,6 @@ from sqlalchemy import BigInteger, Text, Uuid, any_, bindparam, func, or_, selec
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
 from demarc.kernel.sql import Query, mine
@@ -168,18 +167,12 @@ HISTORY = Listing(
 
 async def get_service(tx: Tx, uid: UUID) -> Service:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_UID, Service, uid=uid)
-    if found is None:
-        raise NotFound(f"no service {uid}")
-    return found
+    return await tx.get(_BY_UID, Service, f"no service {uid}", uid=uid)
 
 
 async def get_service_by_id(tx: Tx, service_id: int) -> Service:
     """Raises `NotFound`."""
-    found = await tx.find(_BY_ID, Service, id=service_id)
-    if found is None:
-        raise NotFound(f"no service {service_id}")
-    return found
+    return await tx.get(_BY_ID, Service, f"no service {service_id}", id=service_id)
 
 
 async def hold_service(tx: Tx, service_id: int) -> Service:
@@ -188,10 +181,7 @@ async def hold_service(tx: Tx, service_id: int) -> Service:
     Raises:
         NotFound: no such service.
     """
-    found = await tx.find(_HELD_ROW, Service, id=service_id)
-    if found is None:
-        raise NotFound(f"no service {service_id}")
-    return found
+    return await tx.get(_HELD_ROW, Service, f"no service {service_id}", id=service_id)
 
 
 async def uids_of(tx: Tx, ids: Collection[int]) -> dict[int, UUID]:
