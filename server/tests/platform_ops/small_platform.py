@@ -17,12 +17,12 @@ from demarc.cli.supervise import Supervisor
 SERVER = """
 import os, signal, subprocess, sys
 helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print("helper", helper.pid, flush=True)
 def end(*_):
     helper.kill()
     print("ending", sys.argv[1], flush=True)
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
+print("helper", helper.pid, flush=True)  # once it catches the signal: the tests wait for this line
 while True:
     signal.pause()
 """

@@ -309,6 +309,7 @@ class SmallPlatform:
         self.run_dir = data_dir / "run"
         self.output = data_dir / "output"
         with self.output.open("ab") as out:
+            self._said_before = out.tell()
             self.process = subprocess.Popen(
                 [sys.executable, SMALL_PLATFORM, data_dir], stdout=out, stderr=out, start_new_session=True
             )
@@ -325,14 +326,20 @@ class SmallPlatform:
                 own is not None
                 and own.pid == self.process.pid
                 and all(found[name].state == "ready" for name in ("postgres", "api", "worker"))
+                # Ready is a process that was started; only after this line does it catch a signal.
+                and len(self._helpers()) >= 2  # noqa: PLR2004  # one of the api, one of the worker
             )
 
         await until(all_ready, 60)
 
     def everything(self) -> list[int]:
         """Every process it started, the children of children too."""
-        helpers = [int(pid) for pid in re.findall(r"helper (\d+)", self.output.read_text())]
-        return [self.pid(name) for name in ("postgres", "api", "worker")] + helpers
+        return [self.pid(name) for name in ("postgres", "api", "worker")] + self._helpers()
+
+    def _helpers(self) -> list[int]:
+        """What its servers have said since it was started."""
+        said = self.output.read_bytes()[self._said_before :].decode()
+        return [int(pid) for pid in re.findall(r"helper (\d+)\n", said)]
 
 
 @pytest.fixture
