@@ -68,7 +68,7 @@ packages: $(PACKAGES)
 
 # Stamped in the virtual environment: a change of a manifest, or of the machine, installs again.
 $(PACKAGES): $(MANIFESTS)
-	@uv=$$(deploy/setup/uv.sh) && "$$uv" sync --frozen --all-packages --quiet
+	@uv=$$(deploy/setup/uv.sh) && deploy/setup/again.sh "$$uv" sync --frozen --all-packages --quiet
 	@touch $@
 
 user:

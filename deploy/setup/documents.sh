@@ -14,14 +14,7 @@ if command -v curl >/dev/null && command -v node >/dev/null && cmp -s "$locked" 
 
 found() { command -v curl >/dev/null && command -v node >/dev/null && command -v npm >/dev/null; }
 
-if ! found && command -v apt-get >/dev/null; then
-    echo "Installing $packages" >&2
-    if [ "$(id -u)" = 0 ]; then
-        deploy/setup/apt-install.sh $packages >&2 || true
-    elif sudo -n true 2>/dev/null; then
-        sudo -n "$PWD/deploy/setup/apt-install.sh" $packages >&2 || true
-    fi
-fi
+found || deploy/setup/apt-install.sh $packages >&2 || true
 if ! found; then
     echo "curl, Node or npm is missing, which the documents' examples need. Install curl, and Node 18 or newer with npm" >&2
     echo "(Debian: sudo $PWD/deploy/setup/apt-install.sh $packages; Fedora: dnf install curl nodejs npm)." >&2
@@ -30,5 +23,6 @@ fi
 
 mkdir -p "$place"
 cp server/tests/printed/package.json "$locked" "$place"
-cd "$place"
-exec npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+# A cache of its own: the home may not be ours to write in.
+exec deploy/setup/again.sh npm ci --prefix "$place" --cache "$PWD/$place/.cache" --ignore-scripts --no-audit --no-fund \
+    --loglevel=error >&2

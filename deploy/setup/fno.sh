@@ -18,15 +18,10 @@ found() {
 
 found && exit 0
 
+./apt-install.sh $packages >&2 || true
+found && exit 0
+
 if command -v apt-get >/dev/null; then
-    if [ "$(id -u)" = 0 ]; then
-        echo "Installing $packages" >&2
-        ./apt-install.sh $packages >&2 || true
-    elif sudo -n true 2>/dev/null; then
-        echo "Installing $packages" >&2
-        sudo -n "$PWD/apt-install.sh" $packages >&2 || true
-    fi
-    found && exit 0
     echo "Chromium, libatomic or Dovecot is missing. Install them (Dovecot's own service is not needed and may stay off):" >&2
     echo "    sudo $PWD/apt-install.sh $packages" >&2
 else

@@ -15,15 +15,10 @@ found() {
 
 found && exit 0
 
+./apt-install.sh $packages >&2 || true
+found && exit 0
+
 if command -v apt-get >/dev/null; then
-    if [ "$(id -u)" = 0 ]; then
-        echo "Installing $packages" >&2
-        ./apt-install.sh $packages >&2 || true
-    elif sudo -n true 2>/dev/null; then
-        echo "Installing $packages" >&2
-        sudo -n "$PWD/apt-install.sh" $packages >&2 || true
-    fi
-    found && exit 0
     echo "FreeRADIUS is not complete. Install it (its own service is not needed and may stay off):" >&2
     echo "    sudo $PWD/apt-install.sh $packages" >&2
 else

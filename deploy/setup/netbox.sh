@@ -16,15 +16,7 @@ servers_found() {
 
 install_servers() {
     servers_found && return 0
-    if command -v apt-get >/dev/null; then
-        if [ "$(id -u)" = 0 ]; then
-            echo "Installing $packages" >&2
-            "$here/apt-install.sh" $packages >&2 || true
-        elif sudo -n true 2>/dev/null; then
-            echo "Installing $packages" >&2
-            sudo -n "$here/apt-install.sh" $packages >&2 || true
-        fi
-    fi
+    "$here/apt-install.sh" $packages >&2 || true
     servers_found && return 0
     echo "NetBox's tests need PostgreSQL 15 or newer (with ICU), Redis and Chromium (their services may stay off):" >&2
     echo "    sudo $here/apt-install.sh $packages" >&2
@@ -69,5 +61,5 @@ mkdir -p "$home"
 rm -f "$stamp"
 # Compiled once here instead of at every start; a set PYTHONDONTWRITEBYTECODE would undo that.
 unset PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
-UV_PROJECT_ENVIRONMENT="$home/venv" "$uv" sync --project "$plugin" --frozen --quiet --python "$python" --compile-bytecode
+UV_PROJECT_ENVIRONMENT="$home/venv" "$here/again.sh" "$uv" sync --project "$plugin" --frozen --quiet --python "$python" --compile-bytecode
 echo "$wanted" >"$stamp"

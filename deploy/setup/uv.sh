@@ -13,15 +13,13 @@ if ! "$own" --version >/dev/null 2>&1; then
     echo "Installing uv into .tools" >&2
     if ! python3 -m venv --clear .tools >/dev/null 2>&1; then
         # Debian keeps ensurepip in a package of its own.
-        if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-            deploy/setup/apt-install.sh python3-venv >&2
-        fi
+        deploy/setup/apt-install.sh python3-venv >&2 || true
         if ! python3 -m venv --clear .tools >&2; then
             echo "Python's venv is missing. Install it (Debian: apt-get install python3-venv), or install uv" >&2
             echo "(https://docs.astral.sh/uv), then run make again." >&2
             exit 1
         fi
     fi
-    .tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8' >&2
+    deploy/setup/again.sh .tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8' >&2
 fi
 echo "$own"

@@ -9,6 +9,7 @@ import re
 import stat
 import time
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -42,28 +43,28 @@ def make(sim, browser, tmp_path):
     def made(**options):
         return PortalClient(
             sim.url, USERNAME, PASSWORD, name="octotel", totp_seed=TOTP_SEED, browser=browser,
-            state_dir=tmp_path / "state", evidence_dir=tmp_path / "evidence", **{"wait_s": 3, **options},
+            state_dir=tmp_path / "state", evidence_dir=tmp_path / "evidence", **{"wait_s": 60, **options},
         )  # fmt: skip
 
     return made
 
 
 async def test_session_is_kept_and_log_in_is_single_flight(sim, make, tmp_path):
-    first = make(wait_s=15)
+    first = make()
     found = await asyncio.gather(*(first.check_coverage(PLACE) for _ in range(3)))
     assert all(one["is_covered"] for one in found)
     assert sim.operator.logins == 1
     await first.aclose()
     (state,) = (tmp_path / "state").glob("octotel-*.json")
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
-    second = make(wait_s=15)
+    second = make()
     assert (await second.check_coverage(PLACE))["is_covered"]
     assert sim.operator.logins == 1
     await second.aclose()
 
 
 async def test_session_expired_in_mid_flow(sim, make):
-    client = make(wait_s=15)
+    client = make()
     await client.check_coverage(PLACE)
     sim.operator.faults.expire_on_submit = True
     assert (await client.check_coverage(PLACE))["is_covered"]
@@ -79,6 +80,9 @@ async def test_session_expired_while_ordering_makes_one_order(sim, browser, orde
         "totp_seed": TOTP_SEED,
         "rate": 1000,
         "period_s": 1,
+        "wait_s": 60,
+        "deadline_s": 120,
+        "order_deadline_s": 120,
     }
     async with FNOMasterPortal({"octotel": config}, workshop=Workshop(browser=browser)) as portal:
         await portal.check_all_coverage(PLACE)
@@ -119,8 +123,9 @@ async def test_order_taken_by_a_portal_that_never_answers_is_one_order(sim, brow
 
 
 async def test_changed_layout_is_told_with_evidence(sim, make, tmp_path, monkeypatch):
-    await _logged_in(make)
     client = make()
+    await client.check_coverage(PLACE)
+    monkeypatch.setattr(client.portal, "expect", _soon(client.portal.expect))
     monkeypatch.setattr(sim.operator, "name", "octotel, for 8001015009087")
     sim.operator.faults.layout_changed = True
     with pytest.raises(FNOLayoutError, match="selectors v1") as caught:
@@ -136,11 +141,14 @@ async def test_changed_layout_is_told_with_evidence(sim, make, tmp_path, monkeyp
     assert "[id number]" in next(folder.glob("*.html")).read_text()
 
 
-async def _logged_in(make):
-    """Leave a session, so that the quick client that follows waits for one page alone."""
-    first = make(wait_s=30)
-    await first.check_coverage(PLACE)
-    await first.aclose()
+def _soon(expect):
+    """Of a page that is there: what it does not show after a second it never will."""
+
+    async def soon(page, wanted, action):
+        page.wait_for_selector = partial(page.wait_for_selector, timeout=1000)
+        return await expect(page, wanted, action)
+
+    return soon
 
 
 async def test_next_version_of_selectors_mends_it(sim, browser, tmp_path, order):
@@ -157,7 +165,7 @@ async def test_next_version_of_selectors_mends_it(sim, browser, tmp_path, order)
     (tmp_path / "octotel.v2.json").write_text(json.dumps({"extends": "octotel.v1", **renamed}))
     new = PortalClient(
         sim.url, USERNAME, PASSWORD, name="octotel", totp_seed=TOTP_SEED, browser=browser, selectors_dir=tmp_path,
-        state_dir=tmp_path, wait_s=15,
+        state_dir=tmp_path, wait_s=60,
     )  # fmt: skip
     assert new.portal.selectors.version == 2
     assert (await new.check_coverage(PLACE))["is_covered"]
@@ -183,13 +191,14 @@ def _renamed(value):
 
 
 async def test_portal_that_does_not_answer_is_no_changed_layout(sim, make, monkeypatch):
-    await _logged_in(make)
     client = make()
+    await client.check_coverage(PLACE)
     fill = client.portal.expect
 
     async def then_hang(page, wanted, action):
         found = await fill(page, wanted, action)
         sim.operator.faults.hang = True
+        page.set_default_timeout(1000)
         return found
 
     monkeypatch.setattr(client.portal, "expect", then_hang)
@@ -309,7 +318,7 @@ async def test_captcha_hands_over_to_a_person(sim, make):
         sim.operator.faults.captcha = False
         await page.reload()
 
-    helped = make(human=person, wait_s=15)
+    helped = make(human=person)
     assert (await helped.check_coverage(PLACE))["is_covered"]
     assert len(asked) == 1
     await helped.aclose()

@@ -91,7 +91,7 @@ async def test_printed_driver_passes_the_contract(rule, sim, driver):
 async def test_printed_driver_orders_once_behind_the_portal(sim, driver, order):
     """Also when the answer is lost: its look-up settles it."""
     config = {
-        "base_url": sim.url, "api_key": API_KEY, "driver": driver, "rate": 1000, "period_s": 1, "order_deadline_s": 0.5,
+        "base_url": sim.url, "api_key": API_KEY, "driver": driver, "rate": 1000, "period_s": 1, "order_deadline_s": 2,
     }  # fmt: skip
     sim.operator.orders.clear()
     sim.operator.idempotent = False

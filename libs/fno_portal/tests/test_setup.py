@@ -1,4 +1,7 @@
-"""`deploy/setup/fno.sh`: every way through it, on a PATH of our own, with the installer's part played by a recorder."""
+"""`deploy/setup/fno.sh`: every way through it, on a PATH of our own, with the installer's part played by a recorder.
+
+What the installer itself does: server/tests/platform_ops/test_setup_scripts.py.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Machine:
         env = {"PATH": str(self.bin), "FNO_ROOT": str(self.root), "RECORD": str(self.record)}
         env |= {"WORKS": "yes" if works else ""}
         return subprocess.run(
-            [str(self.script)], env=env, capture_output=True, text=True, check=False, timeout=30
+            [str(self.script)], env=env, capture_output=True, text=True, check=False, timeout=60
         )
 
     @property
@@ -56,15 +59,13 @@ class Machine:
 def machine(tmp_path) -> Machine:
     made = Machine(tmp_path)
     made.program("apt-get", "#!/bin/sh\nexit 1\n")
-    made.program("id", "#!/bin/sh\necho 0\n")
     return made
 
 
-def test_root_installs_once(machine):
+def test_it_installs_once(machine):
     first = machine.run()
     assert (first.returncode, first.stdout) == (0, "")
     assert machine.asked == [PACKAGES]
-    assert f"Installing {PACKAGES}" in first.stderr
     again = machine.run()
     assert (again.returncode, again.stderr) == (0, "")
     assert len(machine.asked) == 1
@@ -85,31 +86,11 @@ def test_installation_that_fails_says_what_to_run(machine):
     assert "tests of the operators' portals and mail fail" in told.stderr
 
 
-def test_others_install_by_sudo_without_a_question(machine):
-    machine.program("id", "#!/bin/sh\necho 1000\n")
-    machine.program("sudo", '#!/bin/sh\n[ "$1" = -n ] || exit 9\nshift\nexec "$@"\n')
-    (machine.bin / "true").symlink_to(str(shutil.which("true")))
-    assert machine.run().returncode == 0
-    assert machine.asked == [PACKAGES]
-
-
-@pytest.mark.parametrize("sudo", ["", "#!/bin/sh\nexit 1\n"])
-def test_without_rights_nothing_is_tried(machine, sudo):
-    machine.program("id", "#!/bin/sh\necho 1000\n")
-    if sudo:
-        machine.program("sudo", sudo)
-    told = machine.run()
-    assert told.returncode == 1
-    assert machine.asked == []
-    assert "sudo " in told.stderr
-
-
 def test_other_systems_are_told_what_to_install(machine):
     (machine.bin / "apt-get").unlink()
-    told = machine.run()
+    told = machine.run(works=False)
     assert told.returncode == 1
     assert "dnf install chromium libatomic dovecot" in told.stderr
-    assert machine.asked == []
 
 
 def test_scripts_are_executable():

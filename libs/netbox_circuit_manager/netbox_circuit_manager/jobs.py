@@ -3,9 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import django_rq
 from core.choices import JobIntervalChoices, JobNotificationChoices, JobStatusChoices
 from core.exceptions import JobFailed
-from core.models import Job
+from core.models import Job, ObjectType
+from django.db.models import Q
 from django.utils import timezone
 from netbox.jobs import JobRunner, system_job
 from netbox.plugins import get_plugin_config
@@ -18,6 +20,8 @@ _PLUGIN = "netbox_circuit_manager"
 _SCHEDULE_MINUTES = 15
 # The shortest interval is an hour, so this never delays a run after a success.
 _AFTER_FAILURE = timedelta(minutes=55)
+# Until then a new job may not be in the queue yet, and one that began may not have its lock.
+_UNSEEN = timedelta(minutes=1)
 
 
 class SyncProviderJob(JobRunner):
@@ -59,11 +63,10 @@ def enqueue_sync(
     release: bool = False,
 ) -> Job:
     """Queues a run. A run of the same kind that still waits is returned instead of queuing a second one."""
-    waiting = (
-        _jobs(config, JobStatusChoices.ENQUEUED_STATE_CHOICES).filter(name=_name(dry_run=dry_run)).first()
-    )
-    if waiting is not None and not release:
-        return waiting
+    unfinished = _jobs(config, JobStatusChoices.ENQUEUED_STATE_CHOICES).filter(name=_name(dry_run=dry_run))
+    waiting = [job for job in unfinished if not _end_if_lost(job)]
+    if waiting and not release:
+        return waiting[0]
     return SyncProviderJob.enqueue(
         instance=config,
         name=_name(dry_run=dry_run),
@@ -87,6 +90,48 @@ def _jobs(config: ProviderAPIConfig, statuses: Any) -> Any:
     return config.jobs.filter(status__in=statuses)
 
 
+def _end_if_lost(job: Job) -> bool:
+    """Ends a job whose worker was killed, or which Redis has lost; NetBox itself would call it unfinished for ever."""
+    lost = not (_is_running(job) if job.status == JobStatusChoices.STATUS_RUNNING else _is_queued(job))
+    if lost:
+        job.terminate(
+            status=JobStatusChoices.STATUS_ERRORED,
+            error="The job was lost: its worker was stopped, or the queue was emptied",
+        )
+    return lost
+
+
+def _is_running(job: Job) -> bool:
+    from .sync.engine import is_running  # noqa: PLC0415  # only workers need the providers
+
+    return (job.started or job.created) > timezone.now() - _UNSEEN or is_running(job.object)
+
+
+def _is_queued(job: Job) -> bool:
+    # A job is queued when the transaction that made it is committed.
+    if job.created > timezone.now() - _UNSEEN:
+        return True
+    queued = django_rq.get_queue(job.queue_name).fetch_job(str(job.job_id))
+    return queued is not None and not (queued.is_finished or queued.is_failed or queued.is_canceled)
+
+
+def end_lost_runs() -> None:
+    """Ends the jobs and the reports of runs that nobody works on any more."""
+    from .sync.engine import end_abandoned_runs, is_running  # noqa: PLC0415  # only workers need the providers
+
+    before = timezone.now() - _UNSEEN
+    open_runs = Q(runs__status=SyncStatusChoices.RUNNING, runs__started_at__lt=before)
+    for config in ProviderAPIConfig.objects.filter(open_runs).distinct():
+        if not is_running(config):
+            end_abandoned_runs(config, before)
+    object_type = ObjectType.objects.get_for_model(ProviderAPIConfig)
+    names = [_name(dry_run=dry_run) for dry_run in (False, True)]
+    for job in Job.objects.filter(
+        object_type=object_type, name__in=names, status=JobStatusChoices.STATUS_RUNNING
+    ):
+        _end_if_lost(job)
+
+
 def enqueue_due_syncs() -> list[Job]:
     """Queues a run of every enabled config whose interval is over and of which none waits or runs."""
     if not get_plugin_config(_PLUGIN, "enable_provider_sync"):
@@ -99,9 +144,8 @@ def enqueue_due_syncs() -> list[Job]:
 
 def _rests(config: ProviderAPIConfig, now: datetime) -> bool:
     """Whether a run is going on, or one that failed is too fresh to ask the carrier again."""
-    # A worker that was killed leaves its job "running" for ever; after its timeout it holds nothing up.
-    stale = now - timedelta(seconds=get_plugin_config(_PLUGIN, "sync_job_timeout"))
-    if _jobs(config, [JobStatusChoices.STATUS_RUNNING]).filter(started__gt=stale).exists():
+    running = _jobs(config, [JobStatusChoices.STATUS_RUNNING])
+    if not all(_end_if_lost(job) for job in running):
         return True
     return config.runs.filter(dry_run=False, started_at__gt=now - _AFTER_FAILURE).exists()
 
@@ -123,6 +167,7 @@ class ScheduleSyncsJob(JobRunner):
         name = "Provider sync schedule"
 
     def run(self, *_args: Any, **_kwargs: Any) -> None:
+        end_lost_runs()
         for job in enqueue_due_syncs():
             self.logger.info("Queued job #%s: %s", job.pk, job.object)
 

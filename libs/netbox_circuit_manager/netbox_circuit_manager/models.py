@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from circuits.models import Circuit
 from core.models import Job
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -361,13 +362,21 @@ class CircuitTicket(PluginModel):
         super().clean()
         if self.closed_date and self.opened_date and self.closed_date < self.opened_date:
             raise ValidationError({"closed_date": _("A ticket cannot close before it opens.")})
-        if self.closed_date and self.is_open:
+        if self.closed_date and self.is_open and not self._was_closed():
             raise ValidationError({"closed_date": _("Only a resolved or closed ticket has a closing date.")})
         self._close()
 
+    def _was_closed(self) -> bool:
+        """Whether the closing date is what is left of before the ticket was opened again."""
+        stored = type(self).objects.filter(pk=self.pk).values_list("closed_date", flat=True).first()
+        # A form shows whole seconds.
+        return stored is not None and abs(stored - self.closed_date) < timedelta(seconds=1)
+
     def _close(self) -> None:
-        """A ticket that is over has a closing date, whoever says that it is over."""
-        if not self.is_open and not self.closed_date:
+        """A ticket that is over has a closing date, and no other has, whoever says that it is over."""
+        if self.is_open:
+            self.closed_date = None
+        elif not self.closed_date:
             self.closed_date = max(timezone.now(), self.opened_date or timezone.now())
 
 
@@ -531,7 +540,10 @@ class ProviderAPIConfig(JobsMixin, PluginModel):
     )
     sync_message = models.TextField(_("sync message"), blank=True, editable=False)
 
-    clone_fields = ("provider", "provider_type", "api_endpoint", "parameters", "sync_interval_hours")
+    clone_fields = (
+        "provider", "provider_account", "provider_type", "api_endpoint", "parameters", "sync_interval_hours",
+        "full_sync_interval_hours", "vanished_circuits", "vanished_tickets",
+    )  # fmt: skip
 
     class Meta:
         ordering = ("provider", "provider_type", "pk")
@@ -828,6 +840,10 @@ class ProviderSyncRun(BaseModel):
     def get_mode_color(self) -> str | None:
         return choices.SyncModeChoices.colors.get(self.mode)
 
+    def changes_visible_to(self, user: Any) -> models.QuerySet[SyncChange]:
+        """Its changes of what the user may view: they tell costs from what to what."""
+        return self.changes.filter(_reported_to(user))
+
     @property
     def duration(self) -> timedelta | None:
         return self.finished_at - self.started_at if self.finished_at else None
@@ -894,9 +910,33 @@ def visible_to_requester(row: models.Model) -> bool:
     permission = f"{row._meta.app_label}.view_{row._meta.model_name}"
     if not user.has_perm(permission):
         return False
-    # Only permissions with constraints need a query for each row; the cache is filled by the call above.
-    constraints = getattr(user, "_object_perm_cache", {}).get(permission, [None])
-    return not all(constraints) or user.has_perm(permission, row)
+    # Only permissions with constraints need a query for each row.
+    return not _is_constrained(user, permission) or user.has_perm(permission, row)
+
+
+def _is_constrained(user: Any, permission: str) -> bool:
+    """Whether a permission that the user has (`has_perm` filled the cache) is for some rows only."""
+    return all(getattr(user, "_object_perm_cache", {}).get(permission, [None]))
+
+
+def _reported_to(user: Any) -> Q:
+    """The changes of a report on objects that a user may view.
+
+    With a permission for some rows only, those of the circuits whose rows these are: a preview's new objects do not exist.
+    """
+    allowed = Q(pk__in=[])
+    for model, circuit in ((Circuit, "pk"), *((model, "circuit") for model in _REPORTED)):
+        permission = f"{model._meta.app_label}.view_{model._meta.model_name}"
+        if not user.has_perm(permission):
+            continue
+        of_model = Q(model=model._meta.model_name)
+        if not user.is_superuser and _is_constrained(user, permission):
+            of_model &= Q(circuit__in=model.objects.restrict(user, "view").values(circuit))
+        allowed |= of_model
+    return allowed
+
+
+_REPORTED = (CircuitCost, CircuitContract, CircuitTicket, CircuitPath, CarrierCharge)
 
 
 def _amounts(row: CircuitCost | CircuitCostHistory) -> tuple[Any, ...]:

@@ -490,7 +490,8 @@ class ProviderSyncRunView(generic.ObjectView):
 
     def get_extra_context(self, request: HttpRequest, instance: ProviderSyncRun) -> dict[str, Any]:
         # Both tables have their own pages: ten thousand changes are no page.
-        changes = tables.SyncChangeTable(instance.changes.select_related("circuit"), prefix="changes-")
+        visible = instance.changes_visible_to(request.user)
+        changes = tables.SyncChangeTable(visible.select_related("circuit"), prefix="changes-")
         issues = tables.SyncIssueTable(instance.not_synced.select_related("circuit"), prefix="issues-")
         for table in (changes, issues):
             table.configure(request)

@@ -24,7 +24,7 @@ from netsapiens_asyncio import (
     Unreachable,
     UsersAPI,
 )
-from netsapiens_asyncio.testing import FakePbx, serve
+from netsapiens_asyncio.testing import FakePbx, MovedClock, serve
 
 SESSION = "s" * 32
 SMS = {
@@ -97,16 +97,31 @@ async def test_a_500_after_the_send_took_effect_answers_the_message(client, pbx)
     assert len(sent(pbx)) == 1
 
 
-async def test_a_slow_read_is_given_up_and_repeated(served):
-    served.pbx.faults.add("slow", path="/domains/~$", seconds=5)
+@pytest.fixture
+def slow(served):
+    """`served`, and what is slow on it takes until its clock is moved."""
+    served.pbx.clock = MovedClock(time.time())
+    return served
+
+
+def hurry(client):
+    """Log in with patience first: what is to get no answer need not be waited for long."""
+    client._wire.client.timeout = 0.2
+
+
+async def test_a_slow_read_is_given_up_and_repeated(slow):
+    slow.pbx.faults.add("slow", path="/domains/~$")
     policy = RetryPolicy(first_wait=0.01)
-    async with NetsapiensAPI(served.config, timeout=0.3, retries=policy) as client:
+    async with NetsapiensAPI(slow.config, timeout=1, retries=policy) as client:
         assert (await client.request("GET", "/domains/~"))["domain"] == "testdomain.com"
+    assert slow.pbx.faults.armed[0].hits == 1
 
 
-async def test_a_read_that_is_always_slow_is_raised(served):
-    served.pbx.faults.add("slow", path="/domains/~$", seconds=5, times=None)
-    async with NetsapiensAPI(served.config, timeout=0.1, retries=RetryPolicy(attempts=2)) as client:
+async def test_a_read_that_is_always_slow_is_raised(slow):
+    slow.pbx.faults.add("slow", path="/domains/~$", times=None)
+    async with NetsapiensAPI(slow.config, retries=RetryPolicy(attempts=2)) as client:
+        await client.get_token()
+        hurry(client)
         with pytest.raises(NoAnswer) as caught:
             await client.request("GET", "/domains/~")
     assert not isinstance(caught.value, OutcomeUnknown)
@@ -129,18 +144,16 @@ async def test_the_same_in_a_new_session(served):
     assert sum(len(sent(served.pbx, session)) for session in served.pbx.state.messages) == 1
 
 
-async def test_a_send_that_timed_out_and_is_not_done_yet_is_unknown_and_not_repeated(served):
-    served.pbx.faults.add("slow", method="POST", path="/messages$", seconds=0.5)
-    async with NetsapiensAPI(served.config, timeout=0.2) as client:
+async def test_a_send_that_timed_out_and_is_not_done_yet_is_unknown_and_not_repeated(slow):
+    slow.pbx.faults.add("slow", method="POST", path="/messages$")
+    async with NetsapiensAPI(slow.config) as client:
         await client.get_token()
+        hurry(client)
         with pytest.raises(OutcomeUnknown):  # not there yet: the PBX is still at it
             await MessageAPI(client).send_message(**SMS, messagesession=SESSION)
-    async with NetsapiensAPI(served.config) as client:
-        for _ in range(50):  # the PBX gets to it in the end
-            if sent(served.pbx):
-                break
-            await client.clock.sleep(0.05)
-    assert len(sent(served.pbx)) == 1
+    assert not sent(slow.pbx)
+    await slow.pbx.clock.advance(1)  # the PBX gets to it in the end
+    assert len(sent(slow.pbx)) == 1
 
 
 async def test_a_cut_without_effect_is_reported_unknown_and_not_repeated(served):

@@ -39,9 +39,11 @@ _REGISTERING = (
     "demarc.modules.usage.handlers",
     "demarc.workflows.data_caps",
     "demarc.modules.services.jobs",
+    "demarc.workflows.changed_months",
     "demarc.workflows.monthly_billing",
     "demarc.workflows.provisioning",
     "demarc.workflows.sandbox_clock",
+    "demarc.workflows.tenant_settings",
 )
 
 
@@ -79,14 +81,18 @@ async def open_ports(settings: Settings, master_key: MasterKey) -> AsyncIterator
         yield {
             MasterKey: master_key,
             CoaSender: coa,
-            Mailer: SmtpMailer(_mail_server(settings), settings.mail_from),
+            Mailer: SmtpMailer(mail_server(settings), settings.mail_from),
             SmsSender: ConsoleSmsSender(),
             WebhookPoster: HttpWebhookPoster(),
         }
 
 
-def _mail_server(settings: Settings) -> SmtpServer:
-    """The operator's, or the sandbox's trap on this machine."""
+def mail_server(settings: Settings) -> SmtpServer:
+    """The operator's, or the sandbox's trap on this machine.
+
+    Raises:
+        Misconfigured: DEMARC_SMTP_URL cannot be read.
+    """
     if settings.smtp_url is not None:
         return SmtpServer.from_url(settings.smtp_url.get_secret_value())
     return SmtpServer("127.0.0.1", settings.mail_trap_port)

@@ -79,6 +79,7 @@ def provision(admin, plan, customer):
                 "service_type": "fiber_internet",
                 "service_name": "Fiber",
                 "plan_id": plan["id"],
+                "subscription_id": f"sub_{uuid.uuid4().hex}",
                 "auto_activate": True,
                 **changes,
             },

@@ -166,6 +166,7 @@ async def test_pools_unknown_exhausted_missing_default(subscribe, provision, ser
         ({"password": "1234567"}, "password"),
         ({"password": "x" * 256}, "password"),
         ({"password": "new\nline-pass"}, "password"),
+        ({"password": "💥" * 8}, "password"),
         ({"status": "terminated"}, "status"),
         ({"customer_id": "me"}, "customer_id"),
         ({"bandwidth_profile": {"download_mbps": 0, "upload_mbps": 1}}, "bandwidth_profile.download_mbps"),
@@ -248,6 +249,15 @@ async def test_suspend_and_resume(admin, subscriber, login, row):
     assert (await login())["decision"] == "accept"
     again = await admin.post(f"{path}/resume")
     assert (again.status_code, again.json()["error"]["code"]) == (409, "ILLEGAL_STATE_CHANGE")
+
+
+async def test_a_patched_status_is_no_empty_word(admin, subscriber, login):
+    path = f"/api/subscribers/{subscriber['id']}"
+    for wanted, decision in (("suspended", "reject"), ("suspended", "reject"), ("active", "accept")):
+        patched = await admin.patch(path, {"status": wanted})
+        assert (patched.status_code, patched.json()["status"]) == (200, wanted), patched.text
+        assert (await login())["decision"] == decision
+    assert (await admin.patch(path, {"status": "terminated"})).status_code == 422
 
 
 async def test_a_suspended_service_takes_its_subscribers_along(admin, subscriber, service, login):

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from demarc.adapters.freeradius.engine import free_port
 from demarc.kernel.rls import ROLES, isolate
 from demarc.modules.access import models
 from demarc.modules.tenants.models import tenant
 
 from ..bare_postgres import BarePostgres, aaa_functions  # noqa: TID252 - the suite's own
+from ..ports import free_port  # noqa: TID252 - the suite's own
 from .booking import DELTA_BOOK
 
 TABLES = (

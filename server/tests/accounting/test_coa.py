@@ -113,7 +113,8 @@ async def test_nobody_there_is_a_timeout(nas: SimulatedNas, impatient: CoaClient
     assert (await impatient.send(order_for(nas, nas_ip="127.0.3.77"))).outcome is CoaOutcome.TIMEOUT
 
 
-async def test_hundreds_at_once_to_several_nas(client: CoaClient) -> None:
+async def test_hundreds_at_once_to_several_nas() -> None:
+    """More than a socket's buffer may hold on a busy machine: what got lost there is sent again."""
     nases = [
         await SimulatedNas(f"127.0.3.{n}", SECRET, coa_port=0, acct_port=9, clock=moment).open()
         for n in range(10, 13)
@@ -124,7 +125,8 @@ async def test_hundreds_at_once_to_several_nas(client: CoaClient) -> None:
             for n in range(400):
                 session_on(nas, f"s{n}")
                 orders.append(order_for(nas, acct_session_id=f"s{n}"))
-        replies = await asyncio.gather(*(client.send(order) for order in orders))
+        async with open_client(source_ip="127.0.0.1", retransmit_after=(2, 4, 8, 16, 30)) as client:
+            replies = await asyncio.gather(*(client.send(order) for order in orders))
         assert {reply.outcome for reply in replies} == {CoaOutcome.ACK}
         assert [len(nas.sessions) for nas in nases] == [0, 0, 0]
     finally:
@@ -160,9 +162,10 @@ async def answering(**options: Any) -> Answering:
     return protocol
 
 
-async def test_a_retransmission_is_the_same_datagram(nas: SimulatedNas, impatient: CoaClient) -> None:
+async def test_a_retransmission_is_the_same_datagram(nas: SimulatedNas) -> None:
     deaf = await answering(lose=2)
-    reply = await impatient.send(order_for(nas, nas_ip="127.0.3.9", coa_port=deaf.port))
+    async with open_client(source_ip="127.0.0.1", retransmit_after=(0.1, 0.1, 60)) as client:
+        reply = await client.send(order_for(nas, nas_ip="127.0.3.9", coa_port=deaf.port))
     deaf.transport.close()
     assert reply.outcome is CoaOutcome.ACK
     assert len(deaf.got) >= 3
@@ -170,23 +173,32 @@ async def test_a_retransmission_is_the_same_datagram(nas: SimulatedNas, impatien
     assert deaf.got[0][20:22] == b"\x50\x12"  # Message-Authenticator comes first
 
 
+@pytest.mark.parametrize(("attributes", "cause"), [(b"\x65\x06\x00\x00\x01\xfa", 506), (b"", None)])
+async def test_a_refusal_tells_its_cause(
+    nas: SimulatedNas, client: CoaClient, attributes: bytes, cause: int | None
+) -> None:
+    other = await answering(code=42, attributes=attributes)
+    reply = await client.send(order_for(nas, nas_ip="127.0.3.9", coa_port=other.port))
+    other.transport.close()
+    assert (reply.outcome, reply.error_cause) == (CoaOutcome.NAK, cause)
+
+
 @pytest.mark.parametrize(
-    ("options", "outcome", "cause"),
+    "options",
     [
-        ({"code": 42, "attributes": b"\x65\x06\x00\x00\x01\xfa"}, CoaOutcome.NAK, 506),
-        ({"code": 42}, CoaOutcome.NAK, None),
-        ({"code": 44}, CoaOutcome.TIMEOUT, None),  # a CoA-ACK is no answer to a Disconnect-Request
-        ({"secret": b"forged"}, CoaOutcome.TIMEOUT, None),
-        ({"attributes": b"\x50\x12" + bytes(16)}, CoaOutcome.TIMEOUT, None),  # wrong Message-Authenticator
+        {"code": 44},  # a CoA-ACK is no answer to a Disconnect-Request
+        {"secret": b"forged"},
+        {"attributes": b"\x50\x12" + bytes(16)},  # wrong Message-Authenticator
     ],
 )
 async def test_only_a_verified_fitting_answer_counts(
-    nas: SimulatedNas, impatient: CoaClient, options: dict[str, Any], outcome: CoaOutcome, cause: int | None
+    nas: SimulatedNas, impatient: CoaClient, options: dict[str, Any]
 ) -> None:
     other = await answering(**options)
     reply = await impatient.send(order_for(nas, nas_ip="127.0.3.9", coa_port=other.port))
     other.transport.close()
-    assert (reply.outcome, reply.error_cause) == (outcome, cause)
+    assert reply.outcome is CoaOutcome.TIMEOUT
+    assert len(other.got) == reply.attempts == 3
 
 
 async def test_an_answer_from_elsewhere_is_ignored(nas: SimulatedNas, impatient: CoaClient) -> None:
@@ -221,7 +233,7 @@ async def test_a_retransmitted_disconnect_gets_its_ack_again(nas: SimulatedNas) 
         codes = []
         for _ in range(2):
             await loop.sock_sendto(wire, deaf.got[0], (nas.source_ip, nas.coa_port))
-            codes.append((await asyncio.wait_for(loop.sock_recv(wire, 4096), 5))[0])
+            codes.append((await asyncio.wait_for(loop.sock_recv(wire, 4096), 30))[0])
     assert codes == [41, 41]
     assert nas.orders_obeyed == ["disconnect a1"]
 

@@ -64,7 +64,7 @@ async def total(owner: asyncpg.Connection) -> tuple[int, int]:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 60
     while not await condition():
         assert time.monotonic() < limit, "it never came"
         await asyncio.sleep(0.05)

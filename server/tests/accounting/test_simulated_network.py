@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from Crypto.Hash import MD4
 
-from demarc.adapters.freeradius.engine import RadiusEngine, free_port
+from demarc.adapters.freeradius.engine import RadiusEngine
 from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig, find_binary
 from demarc.adapters.nas_simulator import (
     Credentials,
@@ -26,6 +26,7 @@ from demarc.kernel.errors import Invalid, Misconfigured
 from demarc.workflows.metering import Ingester
 
 from ..bare_postgres import BarePostgres  # noqa: TID252 - the suite's own
+from ..ports import free_port  # noqa: TID252 - the suite's own
 from .booking import record_deltas
 
 pytestmark = pytest.mark.radius
@@ -38,8 +39,9 @@ SECOND_NAS = NasAddress("127.0.1.2", b"second-secret", 0)
 
 @pytest.fixture
 async def engine(
-    seeded: BarePostgres, owner: asyncpg.Connection, tmp_path: Path
+    seeded: BarePostgres, owner: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[RadiusEngine]:
+    monkeypatch.setattr("demarc.adapters.freeradius.engine.free_port", free_port)
     try:
         find_binary("freeradius")
     except Misconfigured as error:

@@ -297,7 +297,7 @@ async def unless_refused(action):
         await action
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(STEPS)
 async def test_whatever_happens_the_books_are_right(books, steps):
     issued, paid = [], []

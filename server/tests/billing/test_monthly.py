@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demarc.kernel.errors import Invalid
+from demarc.modules.billing.inputs import NewInvoice, NewLine
 from demarc.modules.billing.queries import list_invoice_lines
 from demarc.modules.billing.rules import Month, days_overdue, prorated_minor, proration_factor
+from demarc.modules.billing.service import create_invoice, hold_account
 from demarc.modules.subscriptions.queries import get_subscription_by_id
 from demarc.modules.subscriptions.service import change_plan
 from demarc.modules.usage.metering import raise_usage
@@ -151,11 +153,12 @@ async def test_octets_metered_are_octets_billed(books, scratch):
 
 async def test_a_run_goes_on_batch_by_batch_after_a_crash(books, seller, monkeypatch, tx):
     monkeypatch.setattr(monthly_billing, "BATCH", 2)
+    monkeypatch.setattr(monthly_billing, "AT_ONCE", 2)
     for number in range(4):
         await seller(f"sub_{number}")
     async with books.tx() as own:
         run = await start_run(own, Month.of(own.now.date()), None)
-    assert (run.status, run.billed, run.subscriptions) == ("running", 2, 5)
+    assert (run.status, run.billed, run.subscriptions) == ("running", 0, 5)
     queued = await tx.connection.fetchval(
         "SELECT count(*) FROM pgqueuer WHERE entrypoint = 'billing.continue_run'"
     )
@@ -165,14 +168,14 @@ async def test_a_run_goes_on_batch_by_batch_after_a_crash(books, seller, monkeyp
         pass
 
     class DyingDatabase:
-        """The process dies when the second transaction begins."""
+        """The process dies when the fifth transaction begins: in the middle of the second batch."""
 
         def __init__(self):
             self.begun = 0
 
         def begin(self, *args, **kwargs):
             self.begun += 1
-            if self.begun > 1:
+            if self.begun > 4:
                 raise Killed
             return books.database.begin(*args, **kwargs)
 
@@ -180,11 +183,55 @@ async def test_a_run_goes_on_batch_by_batch_after_a_crash(books, seller, monkeyp
     dying = type(work)(DyingDatabase(), *(getattr(work, name) for name in work.__slots__[1:]))
     with pytest.raises(Killed):
         await continue_run.handler(dying, ContinueRun(run.id))
+    assert await tx.connection.fetchval("SELECT billed FROM billing_run WHERE id = $1", run.id) == 2
     await continue_run.handler(work, ContinueRun(run.id))
     await continue_run.handler(work, ContinueRun(run.id))  # delivered twice
     stored = await tx.connection.fetchrow("SELECT * FROM billing_run WHERE id = $1", run.id)
     assert (stored["status"], stored["billed"], stored["failed"]) == ("completed", 5, 0)
     assert await tx.connection.fetchval("SELECT count(*) FROM invoice") == 5
+
+
+async def test_a_run_and_invoices_by_hand_do_not_wait_for_each_other_in_a_circle(
+    books, seller, monkeypatch, tx
+):
+    """An invoice holds its customer's account, then the counter of numbers; a run never comes from the other side."""
+    monkeypatch.setattr(monthly_billing, "AT_ONCE", 0)
+    sold = [await seller(f"sub_{number}") for number in range(3)]
+    async with books.tx() as own:
+        run = await start_run(own, Month.of(own.now.date()), None)
+    async with books.tx() as by_hand:
+        await hold_account(by_hand, customer_id=sold[-1].customer.id, currency="USD")
+        going = asyncio.create_task(continue_run.handler(books.work(), ContinueRun(run.id)))
+        async with asyncio.timeout(30):
+            while await tx.connection.fetchval("SELECT count(*) FROM invoice") < 3:
+                await asyncio.sleep(0.02)
+        new = NewInvoice(sold[-1].customer.id, (NewLine("By hand", 1),), by_hand.now.date())
+        async with asyncio.timeout(30):
+            made = await create_invoice(by_hand, new)
+    await going
+    stored = await tx.connection.fetchrow("SELECT * FROM billing_run WHERE id = $1", run.id)
+    assert (stored["status"], stored["billed"], stored["failed"]) == ("completed", 4, 0)
+    assert made.number.endswith("-000004")
+
+
+async def test_usage_that_comes_after_a_subscription_ended_is_billed(books, admin):
+    """By the next run, though nothing of the subscription ran in its month."""
+    ref = books.sold.subscription.ref
+    async with books.tx() as tx:
+        await tx.connection.execute(
+            "UPDATE subscription SET status = 'canceled', started_at = '2025-09-01', canceled_at = '2025-10-20'"
+        )
+    assert (await bill(books, "2025-10"))[1]
+    late = books.sold.usage(quantity=40, unit_price=0.05)
+    assert (await admin.post("/api/billing/usage/records", late)).status_code == 201
+    dry = (await admin.post("/api/billing/runs", {"period": "2025-11", "dry_run": True})).json()
+    assert [(one["subscription_id"], one["amount"]) for one in dry["preview"]] == [(ref, 200)]
+    run = (await admin.post("/api/billing/runs", {"period": "2025-11"})).json()
+    assert (run["status"], run["subscriptions"], run["billed"], run["total_amount"]) == (
+        "completed", 1, 1, 200,
+    )  # fmt: skip
+    again = (await admin.post("/api/billing/runs", {"period": "2025-12"})).json()
+    assert (again["subscriptions"], again["billed"]) == (0, 0)
 
 
 async def test_one_that_cannot_be_billed_does_not_stop_the_others(books, seller, monkeypatch):

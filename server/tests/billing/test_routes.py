@@ -95,6 +95,9 @@ async def test_an_invoice_from_lines(admin, books):
         ({"due_date": None}, 422, "due_date"),
         ({"amount": -1}, 422, "amount"),
         ({"amount": 10.5}, 422, "amount"),
+        ({"amount": True}, 422, "amount"),
+        ({"amount": "100"}, 422, "amount"),
+        ({"period_start": "2025-10-02", "period_end": "2025-10-01"}, 422, "period_end"),
         ({"amount": None}, 422, "amount"),
         ({"currency": "EUR"}, 422, "currency"),
         ({"currency": "???"}, 422, "currency"),
@@ -159,6 +162,7 @@ async def test_paying_over_the_api(admin, books):
     [
         ({"amount": 100, "method": "card"}, 422, "customer_id"),
         ({"invoice_id": "in_1", "amount": 0, "method": "card"}, 422, "amount"),
+        ({"invoice_id": "in_1", "amount": True, "method": "card"}, 422, "amount"),
         ({"invoice_id": "in_1", "amount": 100}, 422, "method"),
         ({"invoice_id": "in_1", "amount": 100, "method": "card", "currency": "EUR"}, 422, "currency"),
         ({"invoice_id": "in_nothing", "amount": 100, "method": "card"}, 404, None),

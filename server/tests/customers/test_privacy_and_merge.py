@@ -165,6 +165,21 @@ async def test_a_chain_of_merges_leads_to_who_is_left(admin, buyer):
         body = {"duplicate_id": str(source.sold.customer.uid)}
         assert (await admin.post(path_of(survivor) + "/merge", body)).status_code == 200
     assert str(c.sold.customer.uid) in (await admin.get(path_of(a))).json()["error"]["message"]
+    ordered = await admin.post(
+        "/api/services/lifecycle/provision",
+        {
+            "customer_id": str(a.sold.customer.uid),
+            "service_type": "fiber_internet",
+            "service_name": "Fiber",
+            "plan_id": a.sold.plan.ref,
+        },
+    )
+    error = ordered.json()["error"]
+    assert (ordered.status_code, error["code"], error["details"][0]["field"]) == (
+        404,
+        "CUSTOMER_MERGED",
+        "customer_id",
+    )
 
 
 async def test_a_merge_that_makes_no_sense_is_refused(admin, callers, buyer):
@@ -220,6 +235,7 @@ async def test_the_export_holds_everything_and_no_secret(admin, callers, buyer):
         "service",
         "subscriber",
         "ledger_entry",
+        "status_change",
     ):
         assert data[name], name
     assert data["subscriber"][0]["username"] == "jane.export@alpha.example"
@@ -271,6 +287,46 @@ async def go_on_line(books, admin):
         )
 
 
+async def write_about(books, admin):
+    """Free text of staff and scripts that says who somebody is, wherever there is room for it."""
+    lifecycle, service = "/api/services/lifecycle", str(books.sold.service.uid)
+    said = {"reason": "Jane Unforgettable asked"}
+    for path, body in (
+        (f"{lifecycle}/{service}/suspend", said),
+        (f"{lifecycle}/{service}/resume", said),
+        (
+            f"{lifecycle}/{service}/modify",
+            said | {"service_name": "Line of Unforgettable", "notes": "7 Memory Lane"},
+        ),
+        (
+            f"{lifecycle}/bulk",
+            {
+                "operation": "modify",
+                "service_ids": [service],
+                "changes": {"service_config": {"contact": "Unforgettable"}, "notes": "7 Memory Lane"},
+            },
+        ),
+        (f"{lifecycle}/bulk", said | {"operation": "suspend", "service_ids": [service]}),
+        ("/api/access-policies", said | {"service_id": service, "block": True}),
+        (
+            "/api/billing/usage/records",
+            books.sold.usage(quantity=0, description="Session usage for jane.unforgettable@alpha.example"),
+        ),
+        (
+            "/api/nas",
+            {"name": "n", "source_ip": "127.0.0.77", "secret": "testing12345", "vendor": "mikrotik"},
+        ),
+    ):
+        answer = await admin.post(path, body)
+        assert answer.is_success, answer.text
+    async with books.tx() as tx:
+        await tx.connection.execute(
+            "INSERT INTO coa_request (tenant_id, kind, nas_id, subscriber_id, session_id, acct_session_id, username, reason) "
+            "SELECT 1, 'disconnect', n.id, s.id, gen_random_uuid(), 's', s.username, 'Unforgettable' "
+            "FROM subscriber s CROSS JOIN nas n"
+        )
+
+
 async def test_erasure_waits_for_the_end_and_then_leaves_the_books_only(admin, buyer, scratch):
     books = await buyer()
     personal = {
@@ -282,6 +338,7 @@ async def test_erasure_waits_for_the_end_and_then_leaves_the_books_only(admin, b
     await admin.patch(path_of(books), personal)
     await admin.post(path_of(books) + "/notes", {"body": "Jane Unforgettable called"}, idempotency_key="n1")
     await go_on_line(books, admin)
+    await write_about(books, admin)
     erase = path_of(books) + "/erase"
     reason = {"reason": "asked for"}
     open_service = await admin.post(erase, reason)

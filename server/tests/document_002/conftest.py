@@ -113,8 +113,8 @@ class Replay:
         A line is written after its answer: one that is asked for here, and waited for, comes after all others.
         """
         mark = uuid.uuid4().hex
-        requests.get(f"{self.platform.url}/mark", headers={"X-Request-ID": mark}, timeout=10)
-        give_up = time.monotonic() + 10
+        requests.get(f"{self.platform.url}/mark", headers={"X-Request-ID": mark}, timeout=60)
+        give_up = time.monotonic() + 60
         while time.monotonic() < give_up:
             lines = [
                 json.loads(line) for line in self.platform.log.read_text().splitlines() if line[:1] == "{"

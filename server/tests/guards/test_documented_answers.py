@@ -47,6 +47,7 @@ OPERATIONS = Surface(DOCUMENT).operations
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 
 
+_PATIENCE_S = 60
 _IDENTITY = frozenset({"authorization", "x-tenant-id"})
 
 
@@ -89,18 +90,21 @@ class Asked:
 
     def log_in(self) -> None:
         login = {"username": "admin@alpha.example.com", "password": "right horse"}
-        answer = self.session.post(f"{self.url}/api/auth/token", json=login, timeout=30)
+        answer = self.session.post(f"{self.url}/api/auth/token", json=login, timeout=_PATIENCE_S)
         self.headers = {"Authorization": f"Bearer {answer.json()['access_token']}", "X-Tenant-ID": "alpha"}
 
     def send(self, case: schemathesis.Case) -> schemathesis.Response:
         """As the administrator, whatever headers were made up. Some routes end the session: what is cut off is sent again."""
         for name in [name for name in case.headers or () if name.lower() in _IDENTITY]:
             del case.headers[name]
-        answer = case.call(base_url=self.url, session=self.session, headers=self.headers)
+        answer = self._call(case)
         if answer.status_code == 401 and "x-permission" in case.operation.definition.raw:
             self.log_in()
-            answer = case.call(base_url=self.url, session=self.session, headers=self.headers)
+            answer = self._call(case)
         return answer
+
+    def _call(self, case: schemathesis.Case) -> schemathesis.Response:
+        return case.call(base_url=self.url, session=self.session, headers=self.headers, timeout=_PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -197,9 +197,8 @@ async def bring_usage(town: Town, status: BilledStatus) -> Used:
     if status is B.BILLED:
         await town.post(f"{path}/mark-billed", invoice_id=invoice["id"])
     elif status is not B.PENDING:
-        await town.execute(
-            "UPDATE usage_record SET billed_status = $2 WHERE uid = $1", record["id"], status.value
-        )
+        changed = await town.admin.patch(path, {"billed_status": status.value})
+        assert changed.status_code == 200, changed.text
     return Used(path, invoice["id"], other["id"])
 
 
@@ -209,6 +208,13 @@ async def mark_billed(town: Town, used: Used) -> Any:
 
 async def mark_billed_elsewhere(town: Town, used: Used) -> Any:
     return await town.admin.post(f"{used.path}/mark-billed", {"invoice_id": used.other})
+
+
+def set_status(status: BilledStatus) -> Callable[[Town, Used], Awaitable[Any]]:
+    async def send(town: Town, used: Used) -> Any:
+        return await town.admin.patch(used.path, {"billed_status": status.value, "reason": "test"})
+
+    return send
 
 
 async def void_its_invoice(town: Town, used: Used) -> Any:
@@ -223,6 +229,13 @@ USAGE = Walk(
     {
         "mark billed": Command(mark_billed, {B.PENDING: B.BILLED, B.BILLED: SAME}),
         "mark billed on another invoice": Command(mark_billed_elsewhere, {B.PENDING: B.BILLED}),
+        "exclude": Command(
+            set_status(B.EXCLUDED), {B.PENDING: B.EXCLUDED, B.ERROR: B.EXCLUDED, B.EXCLUDED: SAME}
+        ),
+        "note an error": Command(set_status(B.ERROR), {B.PENDING: B.ERROR, B.ERROR: SAME}),
+        "take in again": Command(
+            set_status(B.PENDING), {B.ERROR: B.PENDING, B.EXCLUDED: B.PENDING, B.PENDING: SAME}
+        ),
         "void its invoice": Command(
             void_its_invoice,
             {B.BILLED: B.PENDING, **{status: SAME for status in B if status is not B.BILLED}},

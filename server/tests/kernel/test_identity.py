@@ -167,7 +167,7 @@ def test_an_expired_token_says_so(monkeypatch):
 
 def claims(**changes):
     good = {
-        "sub": "1", "name": "ann", "tid": 1, "tenant": "alpha", "role": "admin", "aud": "demarc", "exp": time.time() + 60
+        "sub": "1", "name": "ann", "tid": 1, "tenant": "alpha", "role": "admin", "aud": "demarc", "exp": time.time() + 86_400
     }  # fmt: skip
     return {name: value for name, value in (good | changes).items() if value is not None}
 

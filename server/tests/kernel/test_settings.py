@@ -38,6 +38,14 @@ def test_the_environment_counts(monkeypatch, tmp_path):
     assert "hunter2" not in settings.model_dump_json()
 
 
+def test_an_empty_value_is_none(monkeypatch):
+    """As `DATABASE_URL=` in an environment file: not a database of whatever libpq finds."""
+    for name in ("DATABASE_URL", "DEMARC_SMTP_URL", "DEMARC_HTTP_PORT", "DEMARC_MASTER_KEY_FILE"):
+        monkeypatch.setenv(name, "")
+    assert load_settings() == Settings()
+    assert (load_settings().database_url, load_settings().http_port) == (None, 8000)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -50,6 +58,7 @@ def test_the_environment_counts(monkeypatch, tmp_path):
         ("DEMARC_LOG_LEVEL", "LOUD"),
         ("DEMARC_RADIUS_NODE", "n" * 41),
         ("DEMARC_SANDBOX", "perhaps"),
+        ("DEMARC_RADIUS_ACCT_PORT", "1812"),
     ],
 )
 def test_a_bad_value_names_its_variable_and_the_way_out(monkeypatch, name, value):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,8 @@ from demarc.modules.customers.service import create_customer
 from demarc.modules.notifications.ports import Mailer, SmsSender
 from demarc.modules.notifications.service import queue_notification
 from demarc.modules.notifications.states import Channel
+
+from ..ports import free_port  # noqa: TID252 - the suite's own
 
 _READY = """
     UPDATE pgqueuer SET status = 'picked' WHERE id IN (
@@ -125,12 +126,6 @@ async def queued(database, **options):
 
 def mailer_at(port):
     return SmtpMailer(SmtpServer("127.0.0.1", port), "billing@isp.example")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ import pytest
 
 from demarc.adapters.postgres.cluster import PrivateCluster
 from demarc.adapters.postgres.home import remove_home
+
+from .. import ports  # noqa: TID252 - the suite's own
 
 
 @pytest.fixture
@@ -32,9 +33,7 @@ async def cluster(data_dir: Path) -> AsyncIterator[PrivateCluster]:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free_port()
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ async def query(cluster: PrivateCluster, sql: str) -> object:
         await connection.close()
 
 
-async def until(condition: object, seconds: float = 15) -> None:
+async def until(condition: object, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.05)

@@ -29,7 +29,7 @@ SLEEPER = "import time; time.sleep(600)"
 SMALL_PLATFORM = Path(__file__).parent / "small_platform.py"
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.05)
@@ -65,7 +65,7 @@ class Running:
 
     async def __aexit__(self, *_: object) -> None:
         self.supervisor.request_stop()
-        await asyncio.wait_for(self.task, 30)
+        await asyncio.wait_for(self.task, 60)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ async def test_a_child_that_keeps_ending_is_retried_with_its_last_words(tmp_path
         "api", python("api", "import sys; print('port 8000 is taken', file=sys.stderr); sys.exit(3)", lines)
     )
     async with Running(supervisor):
-        await until(lambda: "5 times in a row" in lines.text(), 40)
+        await until(lambda: "5 times in a row" in lines.text())
         record = read_processes(tmp_path)["api"]
         assert record.restarts >= 5
         assert record.reason == "ended with 3: port 8000 is taken"
@@ -176,7 +176,7 @@ async def test_the_error_of_an_essential_first_start_ends_the_platform(tmp_path:
     supervisor.add("api", api)
     supervisor.add("worker", ProcessChild("worker", ["/no/such/program"], sink=lines), depends_on=["api"])
     with pytest.raises(Misconfigured, match="/no/such/program"):
-        await asyncio.wait_for(supervisor.run(), 30)
+        await asyncio.wait_for(supervisor.run(), 60)
     assert api.pid is None
 
 
@@ -199,7 +199,7 @@ async def test_the_error_of_a_step_ends_the_platform(tmp_path: Path, lines: Line
     supervisor.add_step("migrations", fail)
     supervisor.add("api", python("api", "print('must not run')", lines), depends_on=["migrations"])
     with pytest.raises(Misconfigured, match="master key"):
-        await asyncio.wait_for(supervisor.run(), 30)
+        await asyncio.wait_for(supervisor.run(), 60)
     assert "must not run" not in lines.text()
 
 
@@ -241,7 +241,7 @@ async def test_leftovers_are_ended_but_a_stranger_with_the_old_number_is_not(tmp
         },
     )
     assert await stop_leftovers(tmp_path) == ["api"]
-    assert left.wait(10) == -signal.SIGTERM
+    assert left.wait(60) == -signal.SIGTERM
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
@@ -252,16 +252,16 @@ async def test_workers_left_by_a_dead_leader_are_ended_but_not_those_of_before_t
         [
             sys.executable,
             "-c",
-            "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid)",
+            "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid, flush=True); input()",
             SLEEPER,
         ],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
     begun = start_ticks(leader.pid)
     worker = int(leader.stdout.readline())
-    leader.stdout.close()
-    leader.wait()
+    leader.communicate(b"\n")  # lives until its start was read: a dead one has none
     assert alive(worker)
     write_processes(
         tmp_path, {"api": ProcessRecord(leader.pid, "ready", None, 0, None, begun, "another boot")}
@@ -327,10 +327,10 @@ class SmallPlatform:
                 and own.pid == self.process.pid
                 and all(found[name].state == "ready" for name in ("postgres", "api", "worker"))
                 # Ready is a process that was started; only after this line does it catch a signal.
-                and len(self._helpers()) >= 2  # noqa: PLR2004  # one of the api, one of the worker
+                and len(self._helpers()) >= 2  # one of the api, one of the worker
             )
 
-        await until(all_ready, 60)
+        await until(all_ready)
 
     def everything(self) -> list[int]:
         """Every process it started, the children of children too."""
@@ -418,7 +418,7 @@ async def test_a_signal_ends_everything_in_order(
     await running.ready()
     pids = running.everything()
     running.process.send_signal(number)
-    assert await asyncio.to_thread(running.process.wait, 40) == 0
+    assert await asyncio.to_thread(running.process.wait, 60) == 0
     assert not any(alive(pid) for pid in pids)
     assert "ending api" in running.output.read_text()
     assert "database system is shut down" in PrivateCluster(data_dir).log_file.read_text()

@@ -15,7 +15,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from demarc.adapters.freeradius.engine import RadiusEngine, free_port
+from demarc.adapters.freeradius.engine import RadiusEngine
 from demarc.adapters.freeradius.raddb import DatabaseLogin, RadiusConfig, find_binary, find_library_dir
 from demarc.kernel.errors import Misconfigured
 from demarc.kernel.rls import LOGIN_ROLES, isolate
@@ -26,6 +26,7 @@ from radius_packets import Nas
 from radius_rows import add_nas
 
 from ..bare_postgres import BarePostgres, aaa_functions  # noqa: TID252 - the suite's own
+from ..ports import free_port  # noqa: TID252 - the suite's own
 
 AAA_PASSWORD = r"it's a\ 'pass:word' %{x}"
 
@@ -92,7 +93,8 @@ def tmp_path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def config(cluster: BarePostgres, tmp_path: Path) -> RadiusConfig:
+def config(cluster: BarePostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RadiusConfig:
+    monkeypatch.setattr("demarc.adapters.freeradius.engine.free_port", free_port)
     try:
         find_binary("freeradius")
     except Misconfigured as error:

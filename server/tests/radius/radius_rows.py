@@ -58,7 +58,7 @@ def spool_lines(config: RadiusConfig, kind: str) -> list[list[str]]:
     return [line.split("\t") for line in lines]
 
 
-async def until(check: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
+async def until(check: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Wait for something to become true; fail when it does not."""
     give_up_at = time.monotonic() + seconds
     while not await check():

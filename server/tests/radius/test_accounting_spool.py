@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -36,7 +37,7 @@ from radius_packets import (
     attribute,
     integer,
 )
-from radius_rows import add_login, spool_lines, until
+from radius_rows import add_login, spool_lines
 
 from demarc.adapters.freeradius.engine import RadiusEngine
 from demarc.adapters.freeradius.raddb import StatusListener, render
@@ -174,22 +175,21 @@ async def test_a_full_disk_is_never_acknowledged_and_heals(db, config, small_dis
     engine = RadiusEngine(config)
     await engine.start()
     try:
-        nas = Nas(config.auth_port, config.acct_port, timeout=0.5)
+        nas = Nas(config.auth_port, config.acct_port)
         acknowledged = []
         for number in range(400):
             session = attribute(ACCT_SESSION_ID, f"s-{number:04}".encode())
-            if nas.account(*STOP[:1], *STOP[2:], session) is None:
+            if nas.hasty.account(*STOP[:1], *STOP[2:], session) is not None:
+                acknowledged.append(f"s-{number:04}")
+                continue
+            await asyncio.sleep(0.1)  # the engine reads its server's log
+            if engine.problems["spool"]:  # else the machine was only slow
                 break
-            acknowledged.append(f"s-{number:04}")
         else:
             pytest.fail("the disk never filled")
         assert len(acknowledged) > 50
         assert set(acknowledged) <= {line[3] for line in spool_lines(config, "acct") if len(line) == 23}
 
-        async def noticed():
-            return engine.problems["spool"] > 0
-
-        await until(noticed)
         await add_login(db, "ada")
         assert nas.pap("ada", "right").code == 2, "a full disk keeps nobody off line"
         subprocess.run(["mount", "-o", "remount,size=256k", small_disk], check=True)
@@ -205,13 +205,13 @@ async def test_a_spool_that_cannot_be_written_is_never_acknowledged(db, config):
     engine = RadiusEngine(config)
     await engine.start()
     try:
-        nas = Nas(config.auth_port, config.acct_port, timeout=0.5)
+        nas = Nas(config.auth_port, config.acct_port)
         assert nas.account(*STOP).code == ACCOUNTING_RESPONSE
         config.spool_dir.rename(config.spool_dir.with_name("moved"))
         config.spool_dir.write_text("not a directory")
         for file in config.spool_dir.with_name("moved").iterdir():
             file.unlink()
-        assert nas.account(*STOP) is None
+        assert nas.hasty.account(*STOP) is None
     finally:
         await engine.stop()
 

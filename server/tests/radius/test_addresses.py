@@ -50,7 +50,7 @@ async def test_radtest_sees_every_one(db, config, engine):
             ["radtest", name, "right", f"127.0.0.1:{config.auth_port}", "0", "nas-secret"],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         assert "Received Access-Accept" in done.stdout, done.stdout + done.stderr

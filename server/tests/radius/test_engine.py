@@ -12,6 +12,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,12 @@ async def test_an_occupied_port_is_named(db, config, field):
         assert f"DEMARC_RADIUS_{field.upper()}" in caught.value.message
         ports = [check for check in check_radius(config) if check.name.startswith("UDP port")]
         assert [check.ok for check in ports].count(False) == 1
+
+
+async def test_an_address_of_another_machine_is_named(db, config):
+    config = replace(config, host=IPv4Address("192.0.2.1"))
+    with pytest.raises(Misconfigured, match="DEMARC_RADIUS_HOST to an address of this machine"):
+        await RadiusEngine(config).start()
 
 
 async def test_it_starts_while_the_database_is_away(config):
@@ -234,7 +241,7 @@ async def test_a_hung_server_is_killed(db, engine, monkeypatch):
     monkeypatch.setattr("demarc.adapters.freeradius.engine.STOP_SECONDS", 0.3)
     os.kill(engine.pid, signal.SIGSTOP)
     assert not await engine.probe()
-    await asyncio.wait_for(engine.stop(), 10)
+    await asyncio.wait_for(engine.stop(), 60)
     assert engine.pid is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -17,11 +17,19 @@ from demarc.kernel.context import system
 from demarc.kernel.paging import Window
 from demarc.modules.billing.inputs import NewInvoice, NewLine
 from demarc.modules.billing.service import create_invoice
+from demarc.modules.subscriptions.service import change_plan
 from demarc.modules.usage.inputs import Span
 from demarc.modules.usage.metering import raise_usage
 from demarc.modules.usage.queries import list_metered, list_usage_records
 from demarc.modules.usage.rules import GB_OCTETS, octets_to_gb
-from demarc.modules.usage.service import bill_claimed, claim_pending, mark_billed, release_billed
+from demarc.modules.usage.service import (
+    bill_claimed,
+    claim_pending,
+    mark_billed,
+    release_billed,
+    set_billed_status,
+)
+from demarc.modules.usage.states import BilledStatus
 
 ALPHA, BETA = 1, 2
 EVER = Span(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
@@ -116,6 +124,18 @@ async def test_a_released_record_is_not_raised_again(database, ingest, sold):
         ("pending", 100, 1),
         ("pending", 10, 2),
     ]
+
+
+async def test_a_metered_record_that_was_left_out_is_not_raised_again(database, ingest, sold):
+    session = uuid.uuid4()
+    await meter(ingest, (sold, session, when(14), 100, 0))
+    [row] = await records(database, session)
+    for status in (BilledStatus.EXCLUDED, BilledStatus.PENDING):
+        async with database.begin(ALPHA, system("test")) as tx:
+            await set_billed_status(tx, uid=row.uid, status=status)
+        await meter(ingest, (sold, session, when(15), 7, 0))
+    rows = await records(database, session)
+    assert [(row.billed_status, row.input_octets) for row in rows] == [("pending", 100), ("pending", 14)]
 
 
 async def test_what_is_metered_while_an_invoice_is_made_is_not_lost(database, ingest, sold):
@@ -252,3 +272,24 @@ def _exact(octets):
     from decimal import Context
 
     return Context(prec=100).multiply(octets_to_gb(octets), GB_OCTETS) == octets
+
+
+async def test_a_change_of_plan_parts_what_a_session_uses(database, ingest, sold, seller):
+    """What was used before the change costs what it cost then, also when it is booked afterwards; the session goes on."""
+    dear = await seller("sub_dear", usage_price="2")
+    session, late = uuid.uuid4(), uuid.uuid4()
+    now = datetime(2040, 6, 15, 12, tzinfo=UTC)
+    before, after = now - timedelta(minutes=5), now + timedelta(minutes=5)
+    await meter(ingest, (sold, session, before, 100, 0))
+    async with database.begin(ALPHA, system("test")) as tx:
+        tx.now = now
+        await change_plan(tx, subscription_id=sold.subscription.id, plan_id=dear.plan.id)
+    await meter(ingest, (sold, session, before, 20, 0), (sold, late, before, 3, 0))
+    await meter(ingest, (sold, session, after, 4, 0), (sold, late, after, 5, 0))
+    await meter(ingest, (sold, session, after, 1, 0))
+    for which, expected in (
+        (session, [("0.05", 100), ("0.05", 20), ("2", 5)]),
+        (late, [("0.05", 3), ("2", 5)]),
+    ):
+        rows = sorted(await records(database, which), key=lambda row: row.part)
+        assert [(row.unit_price, row.octets) for row in rows] == [(Decimal(p), o) for p, o in expected]

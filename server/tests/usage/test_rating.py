@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -275,6 +275,34 @@ async def test_usage_without_a_price_takes_the_plans_of_its_day(admin, sold):
         f"{BASE}/records/bulk?on_error=skip", {"records": [sold.usage(quantity=7), unknown]}
     )
     assert (bulk.json()["created"], bulk.json()["rejected"]) == (1, 1)
+
+
+async def test_usage_without_a_price_takes_that_of_the_plan_it_was_used_under(admin, sold, seller):
+    dear = await seller("sub_dear", usage_price="2")
+    moved = await admin.post(
+        f"/api/subscriptions/{sold.subscription.ref}/change-plan", {"plan_id": dear.plan.ref}
+    )
+    assert moved.status_code == 200, moved.text
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    then = {"period_start": "2025-10-09T12:00:00", "period_end": "2025-10-09T13:00:00"}
+    assert (await post(admin, sold, 1, **then))["unit_price"] == 0.05
+    assert (await post(admin, sold, 1, period_start=now.isoformat(), period_end=now.isoformat()))[
+        "unit_price"
+    ] == 2
+
+
+async def test_a_price_that_is_replaced_on_its_day_goes_on_where_the_month_is(admin, sold):
+    """The records say two first prices, the month is one: what was billed of it under either counts."""
+    tiers = {"model": "tiered", "effective_on": "2025-10-01"}
+    for cents in (0.5, 0.4):
+        await price(
+            admin, sold, {**tiers, "tiers": [{"up_to": 100, "unit_price": cents}, {"unit_price": 0.1}]}
+        )
+        await post(admin, sold, 60, period_start="2025-10-14T08:00:00")
+    first = await invoice(admin, sold, **OCTOBER)
+    await post(admin, sold, 10)
+    second = await invoice(admin, sold, **OCTOBER)
+    assert (first["amount"], second["amount"]) == (4000 + 200, 100)
 
 
 async def test_a_price_that_counts_months_begins_with_one(admin, sold):

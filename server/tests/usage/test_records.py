@@ -282,6 +282,28 @@ async def test_a_bulk_write_is_one_audit_line_and_one_event(admin, sold, tx):
     )
 
 
+async def test_a_record_that_is_left_out_costs_nothing_until_it_is_taken_in_again(admin, sold):
+    """A slip of the source must not keep its subscription from ever being billed."""
+    slip = sold.usage(quantity=999_999_999_999, unit_price=999_999)
+    good = sold.usage(quantity=10, period_start="2025-10-13T08:00:00Z")
+    path = f"{BASE}/records/{(await admin.post(f'{BASE}/records', slip)).json()['id']}"
+    assert (await admin.post(f"{BASE}/records", good)).status_code == 201
+    bill = {"subscription_id": "sub_abc123", "due_date": "2025-10-15", "line_items": {"bandwidth_gb": {}}}
+    assert (await admin.post("/api/billing/invoices", bill)).status_code == 422
+    left_out = await admin.patch(path, {"billed_status": "excluded", "reason": "slip of the source"})
+    assert (left_out.status_code, left_out.json()["billed_status"]) == (200, "excluded")
+    assert (await admin.get(f"{BASE}/pending")).json()["total_amount"] == 50
+    made = (await admin.post("/api/billing/invoices", bill)).json()
+    assert made["amount"] == 50
+    for bad, status in (("billed", 422), ("gone", 422), ("error", 409)):
+        assert (await admin.patch(path, {"billed_status": bad})).status_code == status
+    assert (await admin.patch(path, {})).json()["billed_status"] == "excluded"
+    assert (await admin.patch(path, {"billed_status": "pending"})).json()["billed_status"] == "pending"
+    [billed] = (await admin.get(f"{BASE}/records", billed_status="billed")).json()["records"]
+    refused = await admin.patch(f"{BASE}/records/{billed['id']}", {"billed_status": "excluded"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "ALREADY_BILLED")
+
+
 def test_the_fast_path_and_the_document_describe_the_same_shapes():
     """Field by field: what msgspec decodes and encodes is what the Pydantic models document."""
     from demarc.modules.usage.inputs import NewUsage

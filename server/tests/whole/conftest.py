@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,16 +22,13 @@ import httpx
 import pytest
 
 from demarc.adapters.nas_simulator.nas import SimulatedNas
+from demarc.cli.run_state import read_processes, start_ticks
+
+from ..ports import free_port  # noqa: TID252 - the suite's own
 
 JANE = "660e8400-e29b-41d4-a716-446655440000"
 SECRET = "testing123"
 BIN = Path(sys.executable).parent
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -71,12 +66,12 @@ class Platform:
             )
         self.wait_ready(patience)
 
-    def wait_ready(self, patience: float = 60) -> None:
+    def wait_ready(self, patience: float = 90) -> None:
         give_up = time.monotonic() + patience
         while time.monotonic() < give_up:
             assert self.process is None or self.process.poll() is None, f"it ended:\n{self.tail()}"
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200:
+                if httpx.get(f"{self.url}/readyz", timeout=10, trust_env=False).status_code == 200:
                     return
             except httpx.HTTPError:
                 pass
@@ -95,11 +90,12 @@ class Platform:
         )
 
     def pid(self, name: str) -> int:
-        give_up = time.monotonic() + 30
+        """Of a process that lives: a dead one's stands in the file until the supervisor has noticed."""
+        give_up = time.monotonic() + 60
         while time.monotonic() < give_up:
-            found = json.loads((self.home / "data" / "run" / "processes.json").read_text())[name]["pid"]
-            if found is not None:
-                return int(found)
+            found = read_processes(self.home / "data" / "run")[name]
+            if found.pid is not None and start_ticks(found.pid) == found.start_ticks:
+                return found.pid
             time.sleep(0.05)
         pytest.fail(f"{name} does not run:\n{self.tail()}")
 
@@ -122,10 +118,12 @@ class Platform:
         return done
 
     @asynccontextmanager
-    async def api(self, tenant: str = "demo-alpha", user: str = "admin@example.com") -> AsyncIterator[Api]:
-        async with httpx.AsyncClient(base_url=self.url, timeout=30, trust_env=False) as client:
+    async def api(
+        self, tenant: str = "demo-alpha", user: str = "admin@example.com", password: str = "secure_password"
+    ) -> AsyncIterator[Api]:
+        async with httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as client:
             api = Api(client)
-            token = await api.post("/api/auth/token", {"username": user, "password": "secure_password"})
+            token = await api.post("/api/auth/token", {"username": user, "password": password})
             client.headers["Authorization"] = f"Bearer {token['access_token']}"
             client.headers["X-Tenant-ID"] = tenant
             yield api
@@ -202,7 +200,7 @@ class Api:
 
 
 async def until(
-    what: str, ask: Callable[[], Awaitable[Any]], patience: float = 30, about: object = ""
+    what: str, ask: Callable[[], Awaitable[Any]], patience: float = 60, about: object = ""
 ) -> Any:
     """Ask until the answer is truthy: a wait for an event, not a measurement."""
     give_up = time.monotonic() + patience
@@ -219,8 +217,8 @@ def make_platform(**env: str) -> Platform:
     settings = {
         "DEMARC_DATA_DIR": str(home / "data"),
         "DEMARC_HTTP_PORT": str(free_port()),
-        "DEMARC_RADIUS_AUTH_PORT": str(free_port(socket.SOCK_DGRAM)),
-        "DEMARC_RADIUS_ACCT_PORT": str(free_port(socket.SOCK_DGRAM)),
+        "DEMARC_RADIUS_AUTH_PORT": str(free_port()),
+        "DEMARC_RADIUS_ACCT_PORT": str(free_port()),
         "DEMARC_MAIL_TRAP_PORT": str(free_port()),
         "DEMARC_LOG_FORMAT": "json",
     }

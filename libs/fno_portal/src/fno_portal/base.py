@@ -32,7 +32,7 @@ from fno_portal.errors import (
     FNOUnsupportedError,
     FNOValidationError,
 )
-from fno_portal.redaction import contains_id_number
+from fno_portal.redaction import contains_id_number, redact_text
 
 
 class Capability(str, Enum):
@@ -380,7 +380,7 @@ def refusal(problem: Any, failure: type[FNOError], fno: str) -> FNOError:
     kind = _CODES.get(code, failure)
     if issubclass(failure, FNOCoverageError) and not issubclass(kind, FNOCoverageError | FNOAuthError):
         kind = failure
-    return kind(f"refused: {text}"[:400], fno=fno, hint=_REFUSAL_HINTS.get(kind, "Mend the request"))
+    return kind(f"refused: {redact_text(text)}"[:400], fno=fno, hint=_REFUSAL_HINTS.get(kind, "Mend the request"))
 
 
 _CODES: dict[str, type[FNOError]] = {
@@ -436,6 +436,23 @@ def require_rica(order_data: Mapping[str, Any], fno: str) -> None:
             fno=fno,
             hint="Take it out: operators are told that the customer is verified, never the number",
         )
+
+
+def own_row(rows: Any, reference: str, *fields: str, fno: str) -> dict[str, Any] | None:
+    """The row of a look-up that bears our reference in one of the fields, or None for an empty answer.
+
+    Raises:
+        FNOProtocolError: no list, or others' orders alone. A server that ignores the filter may have ours on a further
+            page: to take that for "no such order" would order twice.
+    """
+    if not isinstance(rows, list) or not all(isinstance(one, Mapping) for one in rows):
+        raise FNOProtocolError("the look-up gave no list", fno=fno, hint="The API may have changed")
+    mine = [dict(one) for one in rows if any(one.get(field) == reference for field in fields)]
+    if rows and not mine:
+        raise FNOProtocolError(
+            "the look-up gave others' orders alone", fno=fno, hint="Ask the operator for the order"
+        )
+    return mine[0] if mine else None
 
 
 def segment(text: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,17 @@ class Limits:
     failures: int = 5
     open_s: float = 30
     auth_pause_s: float = 60
+
+
+@dataclass(slots=True)
+class _Spending:
+    """What one operation has had of the budget: how long it waited, and how many requests it was given."""
+
+    waited_s: float = 0
+    requests: int = 0
+
+
+_SPENDING: ContextVar[_Spending] = ContextVar("fno_portal_spending")
 
 
 class Breaker:
@@ -124,26 +136,37 @@ class Channel:
         loop = asyncio.get_running_loop()
         if self._limiter is None or self._loop is not loop:
             self._limiter, self._loop = AsyncLimiter(self.limits.rate, self.limits.period_s), loop
+        spending = _SPENDING.get(_Spending())
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.deadline_s / 2):
                 await self._limiter.acquire()
+            spending.requests += 1
         except TimeoutError:
-            raise FNORateLimitError(
-                f"our budget of {self.limits.rate:g} requests in {self.limits.period_s:g} s is used up",
-                fno=self.fno,
-                hint="Ask less often, or agree on a larger budget with the operator and raise `rate`",
-                sent=False,
-            ) from None
+            raise self._used_up(spending) from None
+        finally:
+            spending.waited_s += time.monotonic() - began
+
+    def _used_up(self, spending: _Spending) -> FNORateLimitError:
+        return FNORateLimitError(
+            f"our budget of {self.limits.rate:g} requests in {self.limits.period_s:g} s is used up",
+            fno=self.fno,
+            hint="Ask less often, or agree on a larger budget with the operator and raise `rate`",
+            sent=spending.requests > 0,
+            ours=True,
+        )
 
     @asynccontextmanager
     async def operation(self, action: str, detail: dict[str, Any], deadline_s: float) -> AsyncIterator[None]:
         """Run one operation under breaker and deadline, and leave one audit record of how it ended.
 
         Raises:
-            FNOTimeoutError: the deadline passed.
+            FNOTimeoutError: the deadline passed. FNORateLimitError: it did while we waited for our own budget.
             FNOCircuitOpenError: the operator rests.
         """
         began = time.monotonic()
+        spending = _Spending()
+        _SPENDING.set(spending)
         outcome = "cancelled"
         try:
             self.breaker.enter(self.fno)
@@ -151,6 +174,9 @@ class Channel:
                 async with asyncio.timeout(deadline_s):
                     yield
             except TimeoutError:
+                if spending.waited_s > deadline_s / 2:
+                    # No fault of the operator's, who must not be taken for one that does not answer.
+                    raise self._used_up(spending) from None
                 raise FNOTimeoutError(
                     f"no answer to {action} within {deadline_s:g} s",
                     fno=self.fno,

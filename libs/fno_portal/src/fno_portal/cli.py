@@ -10,6 +10,7 @@ import sqlite3
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -23,18 +24,22 @@ from rich.table import Table
 
 from fno_portal.audit import FileAudit
 from fno_portal.config import FileSecrets, read_environment
+from fno_portal.coverage import CoverageCache
+from fno_portal.coverage_file import FileCoverageCache
 from fno_portal.coverage_map import check_map, write_map
 from fno_portal.errors import (
     FNOConfigError,
     FNOError,
     FNONotConfiguredError,
     FNONotFoundError,
+    FNORateLimitError,
     FNOValidationError,
 )
 from fno_portal.mail.parser import FNOEmailParser
 from fno_portal.master import FNOMasterPortal
 from fno_portal.models import Address, CoverageAnswer, FNOOrder
 from fno_portal.orders.sqlite import SqliteStore
+from fno_portal.redaction import redact_text
 from fno_portal.registry import Workshop
 
 T = TypeVar("T")
@@ -42,7 +47,9 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 out, err = Console(), Console(stderr=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Operators = Annotated[list[str] | None, typer.Option("--fno", help="Only this operator (repeatable).")]
-_AT_ONCE = 8
+_AT_ONCE, _PATIENCE = 8, 3
+_KEPT_S = 6 * 3600
+_STOPPED = 130
 
 
 def _home() -> Path:
@@ -56,7 +63,12 @@ def _home() -> Path:
     return home
 
 
-def _run(work: Callable[[FNOMasterPortal], Awaitable[T]], *, workshop: Workshop | None = None) -> T:
+def _run(
+    work: Callable[[FNOMasterPortal], Awaitable[T]],
+    *,
+    workshop: Workshop | None = None,
+    cache: Callable[[], CoverageCache] | None = None,
+) -> T:
     """Run over a portal with its store in FNO_HOME; an error of the tree ends with status 1 and its words."""
 
     async def whole() -> T:
@@ -67,7 +79,11 @@ def _run(work: Callable[[FNOMasterPortal], Awaitable[T]], *, workshop: Workshop 
         config = {name: {**defaults, **settings} for name, settings in config.items()}
         try:
             async with FNOMasterPortal(
-                config, store=store, audit=FileAudit(_home() / "audit.jsonl"), workshop=workshop
+                config,
+                store=store,
+                audit=FileAudit(_home() / "audit.jsonl"),
+                workshop=workshop,
+                cache=cache() if cache else None,
             ) as portal:
                 return await work(portal)
         finally:
@@ -79,6 +95,9 @@ def _run(work: Callable[[FNOMasterPortal], Awaitable[T]], *, workshop: Workshop 
         _say(error.code, str(error))
     except (sqlite3.Error, OSError) as error:
         _say("local_failure", f"{type(error).__name__}: {error}. See that {_home()} is whole and has room")
+    except KeyboardInterrupt:
+        _say("stopped", "run the same again to go on; nothing is done twice")
+        raise typer.Exit(_STOPPED) from None
     raise typer.Exit(1)
 
 
@@ -109,6 +128,25 @@ def operators(as_json: Json = False) -> None:
     out.print(table)
 
 
+@dataclass(slots=True)
+class _Line:
+    """One address to ask for, or the line of a CSV that holds none."""
+
+    number: int
+    text: str
+    place: Address | None = None
+    problem: FNOValidationError | None = None
+    answers: list[CoverageAnswer] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        problem = {"line": self.number, "problem": self.problem.to_dict()} if self.problem else {}
+        return {
+            "address": self.text,
+            "answers": [one.model_dump(mode="json") for one in self.answers],
+            **problem,
+        }
+
+
 @app.command()
 def coverage(
     address: Annotated[str | None, typer.Argument(help="One address.")] = None,
@@ -119,34 +157,49 @@ def coverage(
         Path | None, typer.Option("--map", help="Write a map: .html (drawn) or .geojson.")
     ] = None,
     fno: Operators = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask again for what was answered in the last six hours.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check coverage of one address, or of a CSV of many with progress and a map."""
+    """Check coverage of one address, or of a CSV of many with progress and a map.
+
+    Answers are kept for six hours: a list that was interrupted goes on where it was. Lines of a CSV that hold no
+    address are told, the others are asked, and the status is 1 at the end.
+    """
     if (address is None) == (file is None):
         raise typer.BadParameter("give one address, or --csv FILE")
 
-    async def work(portal: FNOMasterPortal) -> list[tuple[str, list[CoverageAnswer]]]:
+    async def work(portal: FNOMasterPortal) -> list[_Line]:
         if map_file is not None:
             check_map(map_file)
-        places = [Address(address)] if address is not None else _read_csv(file)
-        return await _check_many(portal, places, fno)
+        if not portal.clients:
+            raise FNONotConfiguredError("no operator is configured", hint="Set FNO_VUMATEL_BASE_URL and so on")
+        lines = [_Line(1, address, Address(address))] if address is not None else _read_csv(file)
+        await _check_many(portal, [one for one in lines if one.place is not None], fno)
+        return lines
 
-    found = _run(work)
+    found = _run(work, cache=lambda: FileCoverageCache(_home() / "coverage.db", 0 if fresh else _KEPT_S))
+    asked = [one for one in found if one.place is not None]
     if map_file is not None:
-        write_map(map_file, found)
+        write_map(map_file, [(one.text, one.answers) for one in asked])
     if as_json:
-        _print_json(
-            [
-                {"address": place, "answers": [one.model_dump(mode="json") for one in ones]}
-                for place, ones in found
-            ]
-        )
-        return
+        _print_json([one.to_dict() for one in found])
+    else:
+        out.print(_table(asked))
+    for one in found:
+        if one.problem is not None:
+            _say(one.problem.code, str(one.problem))
+    if len(asked) < len(found):
+        raise typer.Exit(1)
+
+
+def _table(lines: list[_Line]) -> Table:
     table = Table("address", "operator", "coverage", "packages, or the reason")
-    for place, answers in found:
-        for one in answers:
-            table.add_row(place, one.fno, one.state.value, _told(one))
-    out.print(table)
+    for line in lines:
+        for one in line.answers:
+            table.add_row(escape(line.text), one.fno, one.state.value, escape(_told(one)))
+    return table
 
 
 def _told(answer: CoverageAnswer) -> str:
@@ -154,46 +207,105 @@ def _told(answer: CoverageAnswer) -> str:
         return str(answer.reason["message"])
     packages = answer.result.packages if answer.result else []
     return ", ".join(
-        f"{one.name}" + (f" R{one.monthly_cost}" if one.monthly_cost is not None else "") for one in packages
+        f"{one.name}" + (f" R{one.monthly_cost:.2f}" if one.monthly_cost is not None else "")
+        for one in packages
     )
 
 
-def _read_csv(file: Path | None) -> list[Address]:
+def _read_csv(file: Path | None) -> list[_Line]:
     assert file is not None
     try:
-        with file.open(newline="", encoding="utf-8-sig") as rows:
-            return [_row(number, one) for number, one in enumerate(csv.DictReader(rows), start=2)]
+        with file.open(newline="", encoding="utf-8-sig") as text:
+            head = text.readline()
+            # A spreadsheet writes semicolons where the comma is the decimal mark, as in South Africa.
+            delimiter = max(",;\t", key=head.count)
+            names = [name.strip().lower() for name in next(csv.reader([head], delimiter=delimiter), [])]
+            _check_columns(names, file)
+            rows = csv.DictReader(text, names, delimiter=delimiter)
+            return [_line(rows.line_num + 1, row, delimiter) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FNOValidationError(
             f"{file} cannot be read ({type(error).__name__})", hint="Give a CSV in UTF-8"
         ) from None
 
 
-def _row(number: int, row: dict[str, str]) -> Address:
+def _check_columns(names: list[str], file: Path) -> None:
+    if "address" not in names and not {"latitude", "longitude"} <= set(names):
+        raise FNOValidationError(
+            f"{file} has no column address, it begins with {', '.join(names) or 'nothing'}",
+            hint="Let the first line be: address,latitude,longitude",
+        )
+
+
+def _line(number: int, row: dict[Any, Any], delimiter: str) -> _Line:
+    line = _Line(number, redact_text(" ".join((row.get("address") or "").split())))
     try:
-        point: dict[str, Any] = {key: float(row[key]) for key in ("latitude", "longitude") if row.get(key)}
-        return Address(row.get("address") or "", **point)
+        line.place = _place(row, delimiter)
     except ValueError as error:
         reason = error.message if isinstance(error, FNOValidationError) else "a coordinate is no number"
-        raise FNOValidationError(
+        line.problem = FNOValidationError(
             f"line {number}: {reason}", hint="Columns: address, latitude, longitude"
-        ) from None
+        )
+    return line
 
 
-async def _check_many(
-    portal: FNOMasterPortal, places: list[Address], fnos: list[str] | None
-) -> list[tuple[str, list[CoverageAnswer]]]:
+def _place(row: dict[Any, Any], delimiter: str) -> Address:
+    if row.get(None):
+        # Else an address would be cut at its comma, and another place asked for.
+        raise FNOValidationError(f"more fields than columns, put an address with {delimiter!r} in quotes")
+    point: dict[str, Any] = {
+        key: float(row[key] if delimiter == "," else row[key].replace(",", "."))
+        for key in ("latitude", "longitude")
+        if row.get(key)
+    }
+    return Address(row.get("address") or "", **point)
+
+
+async def _check_many(portal: FNOMasterPortal, lines: list[_Line], fnos: list[str] | None) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
-    with Progress(console=err, transient=True, disable=len(places) == 1) as progress:
-        task = progress.add_task("addresses", total=len(places))
+    with Progress(console=err, transient=True, disable=len(lines) == 1) as progress:
+        task = progress.add_task("addresses", total=len(lines))
 
-        async def one(place: Address) -> tuple[str, list[CoverageAnswer]]:
+        async def one(line: _Line, place: Address) -> None:
             async with gate:
                 answers = await portal.check_all_coverage_detailed(place, fnos)
             progress.advance(task)
-            return str(place), [_with_point(place, answer) for answer in answers]
+            line.answers = [_with_point(place, answer) for answer in answers]
 
-        return await asyncio.gather(*(one(place) for place in places))
+        await asyncio.gather(*(one(line, line.place) for line in lines if line.place is not None))
+        if len(lines) > 1:
+            await _ask_again(portal, lines, progress)
+
+
+async def _ask_again(portal: FNOMasterPortal, lines: list[_Line], progress: Progress) -> None:
+    """Ask for what our own rate budget did not allow: all operators at once, each for one address after the other."""
+    late: dict[str, list[_Line]] = {}
+    for line in lines:
+        for answer in filter(_is_over_budget, line.answers):
+            late.setdefault(answer.fno, []).append(line)
+
+    async def one(fno: str, waiting: list[_Line]) -> None:
+        task = progress.add_task(f"{fno}, by its rate", total=len(waiting))
+        for line in waiting:
+            await _replace(portal, line, fno)
+            progress.advance(task)
+
+    await asyncio.gather(*(one(fno, waiting) for fno, waiting in late.items()))
+
+
+async def _replace(portal: FNOMasterPortal, line: _Line, fno: str) -> None:
+    assert line.place is not None
+    for _ in range(_PATIENCE):
+        (answer,) = await portal.check_all_coverage_detailed(line.place, [fno])
+        if not _is_over_budget(answer):
+            break
+    answer = _with_point(line.place, answer)
+    line.answers = [answer if one.fno == fno else one for one in line.answers]
+
+
+def _is_over_budget(answer: CoverageAnswer) -> bool:
+    reason = answer.reason or {}
+    return reason.get("code") == FNORateLimitError.code and reason.get("ours") is True
 
 
 def _with_point(place: Address, answer: CoverageAnswer) -> CoverageAnswer:

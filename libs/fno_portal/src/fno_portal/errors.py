@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fno_portal.redaction import redact_text
+from fno_portal.redaction import redact, redact_text
 
 
 class FNOError(Exception):
@@ -78,7 +78,7 @@ class FNOAmbiguousAddressError(FNOCoverageError):
     ) -> None:
         """Keep the candidates: `[{"address", "keys"}]`."""
         super().__init__(message, fno=fno, hint=hint)
-        self.candidates = list(candidates)
+        self.candidates: list[dict[str, Any]] = redact(list(candidates))
 
     def to_dict(self) -> dict[str, Any]:
         """As its base, with the candidates."""
@@ -166,9 +166,20 @@ class FNOCircuitOpenError(FNOUnavailableError):
 
 
 class FNORateLimitError(FNOUnavailableError):
-    """Our rate budget, or the operator's, is used up. Nothing was done."""
+    """A rate budget is used up: our own (`ours`), or the operator's. Nothing was done."""
 
     code = "rate_limited"
+
+    def __init__(
+        self, message: str = "", *, fno: Any = None, hint: str = "", sent: bool = True, ours: bool = False
+    ) -> None:
+        """Say whose budget it is."""
+        super().__init__(message, fno=fno, hint=hint, sent=sent)
+        self.ours = ours
+
+    def to_dict(self) -> dict[str, Any]:
+        """As its base, with `ours`."""
+        return {**super().to_dict(), "ours": self.ours}
 
 
 class FNOProtocolError(FNOError):

@@ -40,7 +40,7 @@ from fno_portal.operators import FNO, operator_name
 from fno_portal.orders.desk import OrderDesk, utc_now
 from fno_portal.orders.intake import invalid
 from fno_portal.orders.store import MemoryStore, OrderRecord, OrderStore
-from fno_portal.redaction import contains_id_number
+from fno_portal.redaction import contains_id_number, redact_text
 from fno_portal.registry import Workshop, build_client, with_browser
 from fno_portal.rica import RicaRegister
 from fno_portal.transitions import is_final
@@ -186,12 +186,16 @@ class FNOMasterPortal:
         """
         client = self.client(fno)
         place = _place(order_data, client.name)
-        known = self.cache.get(client.name, place)
-        if known is not None and await self.store.get(str(order_data.get("reference"))) is None:
+        stored = await self.store.get(str(order_data.get("reference") or order_data.get("id")))
+        if stored is None and (known := self.cache.get(client.name, place)) is not None:
             _check_offer(known, str(order_data.get("package") or ""), client.name)
-        kept = await self.store.keys(client.name, place_of(place))
-        keys = {**kept, **place.keys, **(order_data.get("address_keys") or {})}
+        # What was asked the first time: keys that were learnt since then do not make it another order.
+        kept = stored.request.address_keys if stored else await self._keys_of(client.name, place)
+        keys = {**kept, **(order_data.get("address_keys") or {})}
         return await self._desk.order(client, {**order_data, **({"address_keys": keys} if keys else {})})
+
+    async def _keys_of(self, fno: str, place: Address) -> dict[str, str]:
+        return {**await self.store.keys(fno, place_of(place)), **place.keys}
 
     async def get_order(self, reference: str) -> FNOOrder:
         """An order of ours as last known; nobody is asked.
@@ -377,7 +381,7 @@ class FNOMasterPortal:
             UnmatchedMessage(
                 key=reading.key,
                 fno=reading.fno,
-                reason=reason,
+                reason=redact_text(reason),
                 sender=reading.sender,
                 subject=reading.subject,
                 received_at=reading.sent_at,
@@ -407,6 +411,8 @@ def _with_secrets(config: Mapping[str, Any], secrets: SecretsProvider | None) ->
 
 
 def _place(order_data: Mapping[str, Any], fno: str) -> Address:
+    if not isinstance(order_data, Mapping):
+        raise FNOValidationError("the order is no mapping", fno=fno, hint="Give the fields of OrderRequest")
     given = order_data.get("new_address") or order_data.get("address") or ""
     try:
         return Address.of(given if isinstance(given, str) else str(given))

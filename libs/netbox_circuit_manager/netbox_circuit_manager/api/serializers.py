@@ -3,6 +3,7 @@
 from typing import Any
 
 from circuits.api.serializers import CircuitSerializer, ProviderAccountSerializer, ProviderSerializer
+from django.utils.translation import gettext_lazy as _
 from netbox.api.fields import ChoiceField
 from netbox.api.serializers import BaseModelSerializer, NetBoxModelSerializer
 from rest_framework import serializers
@@ -32,8 +33,11 @@ __all__ = (
     "CircuitCostSerializer",
     "CircuitPathSerializer",
     "CircuitTicketSerializer",
+    "ConnectionTestSerializer",
     "ProviderAPIConfigSerializer",
     "ProviderSyncRunSerializer",
+    "SyncJobSerializer",
+    "SyncRequestSerializer",
 )
 
 _HEAD = ("id", "url", "display_url", "display")
@@ -49,7 +53,21 @@ class UploadCircuitSerializer(CircuitSerializer):
         return super().get_value(dictionary)
 
 
-class CircuitCostSerializer(NetBoxModelSerializer):
+class OnePerCircuitSerializer(NetBoxModelSerializer):
+    """Of models that a circuit has one row of: REST Framework does not look where a field is a nested serializer."""
+
+    def validate(self, data: Any) -> Any:
+        circuit = None if self.nested else data.get("circuit")
+        if circuit is not None:
+            model = self.Meta.model
+            others = model.objects.filter(circuit=circuit).exclude(pk=getattr(self.instance, "pk", None))
+            if others.exists():
+                text = _("This circuit has a {model} already: change that one.")
+                raise serializers.ValidationError({"circuit": text.format(model=model._meta.verbose_name)})
+        return super().validate(data)
+
+
+class CircuitCostSerializer(OnePerCircuitSerializer):
     circuit = CircuitSerializer(nested=True)
     annual_cost = serializers.DecimalField(max_digits=14, decimal_places=2, read_only=True)
 
@@ -90,7 +108,7 @@ class CircuitTicketSerializer(NetBoxModelSerializer):
         brief_fields = ("id", "url", "display", "circuit", "ticket_number", "subject", "status")
 
 
-class CircuitPathSerializer(NetBoxModelSerializer):
+class CircuitPathSerializer(OnePerCircuitSerializer):
     circuit = UploadCircuitSerializer(nested=True)
     kmz_file = serializers.FileField(required=False, allow_null=True)
 
@@ -142,6 +160,32 @@ class ProviderAPIConfigSerializer(NetBoxModelSerializer):
 
     def get_has_api_secret(self, config: ProviderAPIConfig) -> bool:
         return bool(config.api_secret)
+
+
+class SyncRequestSerializer(serializers.Serializer):
+    """What a run is asked for."""
+
+    dry_run = serializers.BooleanField(default=False)
+    full = serializers.BooleanField(default=False)
+    release = serializers.BooleanField(
+        default=False, help_text="Accept an empty or much shorter list, as a person who has looked at it"
+    )
+
+
+class SyncJobSerializer(serializers.Serializer):
+    """The job that a run was queued as."""
+
+    job = serializers.IntegerField(help_text="Its ID under /api/core/jobs/")
+    name = serializers.CharField()
+    status = serializers.CharField()
+
+
+class ConnectionTestSerializer(serializers.Serializer):
+    """How a connection test went."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    response_time = serializers.FloatField(help_text="Seconds")
 
 
 class CarrierChargeSerializer(NetBoxModelSerializer):
@@ -201,7 +245,10 @@ class ProviderSyncRunSerializer(BaseModelSerializer):
         brief_fields = ("id", "url", "display", "status", "started_at")
 
     def get_changes(self, run: ProviderSyncRun) -> list[dict[str, Any]]:
-        return _SyncChangeSerializer(run.changes.all()[: self.SHOWN], many=True).data if self._detail else []
+        if not self._detail:
+            return []
+        visible = run.changes_visible_to(self.context["request"].user)
+        return _SyncChangeSerializer(visible[: self.SHOWN], many=True).data
 
     def get_not_synced(self, run: ProviderSyncRun) -> list[dict[str, Any]]:
         return (

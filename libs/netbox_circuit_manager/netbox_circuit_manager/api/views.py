@@ -1,5 +1,6 @@
 """REST endpoints; querysets are restricted to what the requester may see by the base classes."""
 
+from drf_spectacular.utils import extend_schema
 from netbox.api.authentication import TokenPermissions
 from netbox.api.viewsets import NetBoxModelViewSet, NetBoxReadOnlyModelViewSet
 from rest_framework.decorators import action
@@ -9,7 +10,7 @@ from rest_framework.routers import APIRootView
 
 from .. import filtersets, models
 from ..connection import run_connection_test
-from ..jobs import SyncProviderJob, enqueue_sync
+from ..jobs import enqueue_sync
 from . import serializers
 
 
@@ -66,18 +67,19 @@ class ProviderAPIConfigViewSet(NetBoxModelViewSet):
         self.queryset = models.ProviderAPIConfig.objects.restrict(request.user, "sync")
         return self.get_object()
 
+    @extend_schema(
+        request=serializers.SyncRequestSerializer, responses={202: serializers.SyncJobSerializer}, filters=False
+    )
     @action(detail=True, methods=["post"], permission_classes=[SyncPermissions])
     def sync(self, request: Request, pk: int) -> Response:
-        """Queues a run: `{"dry_run": false, "full": false}`; answers 202 with the job."""
+        """Queues a run: `{"dry_run": false, "full": false, "release": false}`; answers 202 with the job."""
         config = self._config_to_sync(request)
-        job = enqueue_sync(
-            config,
-            user=request.user,
-            dry_run=bool(request.data.get("dry_run")),
-            full=bool(request.data.get("full")),
-        )
-        return Response({"job": job.pk, "name": SyncProviderJob.name, "status": job.status}, status=202)
+        wanted = serializers.SyncRequestSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        job = enqueue_sync(config, user=request.user, **wanted.validated_data)
+        return Response({"job": job.pk, "name": job.name, "status": job.status}, status=202)
 
+    @extend_schema(request=None, responses=serializers.ConnectionTestSerializer, filters=False)
     @action(detail=True, methods=["post"], url_path="test-connection", permission_classes=[SyncPermissions])
     def test_connection(self, request: Request, pk: int) -> Response:
         """Asks the carrier now: `{"success": …, "message": …, "response_time": …}`."""

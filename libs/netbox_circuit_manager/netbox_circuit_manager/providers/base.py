@@ -44,7 +44,7 @@ class BaseProviderSync(ABC):
         self.session: requests.Session = CarrierSession(self._transport_policy())
         self.session.proxies.update(_proxies(self.api_endpoint))
         made = self._setup_session()
-        if isinstance(made, requests.Session):
+        if made is not None:
             self.session = made
 
     def _setup_session(self) -> requests.Session | None:

@@ -4,13 +4,16 @@ A provider of this kind streams pages of raw rows (`list_circuits`, `list_ticket
 into a record (`read_circuit`, …). The four methods of the guide are derived from that.
 """
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
 
+from .ahead import work_ahead
 from .base import BaseProviderSync
 from .errors import (
     AuthenticationError,
@@ -22,15 +25,24 @@ from .errors import (
 )
 from .paging import Answer, ListRequest, Paging, Row
 from .records import ChargeRecord, CircuitRecord, TicketRecord, read_currency
-from .transport import CarrierResponse, explain_exception, explain_status, public_address
+from .transport import (
+    CarrierResponse,
+    TransportPolicy,
+    explain_exception,
+    explain_status,
+    public_address,
+)
 
 if TYPE_CHECKING:
     from circuits.models import Circuit
+
+    from ..models import ProviderAPIConfig
 
 REDIRECT = 300
 UNAUTHORIZED = 401
 TOO_MANY = 429
 SERVER_ERROR = 500
+MOST_AT_ONCE = 16
 
 
 class CarrierProviderSync(BaseProviderSync):
@@ -38,7 +50,11 @@ class CarrierProviderSync(BaseProviderSync):
 
     Class attributes say what the carrier can do: `supports_delta` (only what changed since a date),
     `publishes_tickets`, `publishes_charges`, `needs_details` (the list does not carry prices), `announces_total` (the
-    list says how many rows it has, so that a circuit missing from it is certainly gone).
+    list says how many rows it has, so that a circuit missing from it is certainly gone), `requests_at_once` (how many
+    rows are asked for at a time where each needs a request of its own; `details_of` and `read_circuit` then run in
+    threads and must not touch the database; 1 for one after the other).
+
+    Parameters of every configuration: `requests_per_second`, `requests_at_once`.
     """
 
     retried_methods: ClassVar[frozenset[str]] = frozenset(
@@ -51,6 +67,11 @@ class CarrierProviderSync(BaseProviderSync):
     announces_total: ClassVar[bool] = False
     longest_delta_days: ClassVar[int | None] = None
     id_field: ClassVar[str] = "id"
+    requests_at_once: ClassVar[int] = 4
+
+    def __init__(self, api_config: "ProviderAPIConfig") -> None:
+        self._renewing = threading.RLock()
+        super().__init__(api_config)
 
     # What a provider says
 
@@ -96,6 +117,23 @@ class CarrierProviderSync(BaseProviderSync):
 
     # How it asks
 
+    def _transport_policy(self) -> TransportPolicy:
+        policy = super()._transport_policy()
+        rate = self.parameters.get("requests_per_second")
+        if rate is None:
+            return policy
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not rate > 0:
+            raise ConfigurationError("requests_per_second must be a number above 0")
+        return replace(policy, requests_per_second=float(rate))
+
+    @property
+    def threads(self) -> int:
+        """How many requests may be under way at once. Raises `ConfigurationError`."""
+        wanted = self.parameters.get("requests_at_once", self.requests_at_once)
+        if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= MOST_AT_ONCE:
+            raise ConfigurationError(f"requests_at_once must be a whole number from 1 to {MOST_AT_ONCE}")
+        return wanted
+
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The configuration's parameters for this provider type."""
@@ -122,17 +160,28 @@ class CarrierProviderSync(BaseProviderSync):
 
     def ask(self, request: ListRequest) -> Answer:
         """One answer, decoded. An expired token is renewed once. Raises `ProviderError`."""
+        used = self.session.headers.get("Authorization")
         response = self._send(request)
-        if response.status_code == UNAUTHORIZED and self.renew_credentials():
+        if response.status_code == UNAUTHORIZED and self._renew(used):
             response = self._send(request)
         check_status(response)
         return Answer(
             body=decode(response), headers={name.lower(): value for name, value in response.headers.items()}
         )
 
+    def ask_each(self, requests: Iterable[ListRequest]) -> Iterator[Answer]:
+        """The answers to some requests, in their order, asked for a few at a time. Raises `ProviderError`."""
+        for batch in work_ahead(self.ask, [list(requests)], self.threads):
+            yield from (answer() for _request, answer in batch)
+
     def renew_credentials(self) -> bool:
         """Called after a 401; True when it is worth asking again."""
         return False
+
+    def _renew(self, used: Any) -> bool:
+        """One token for all threads that were refused with the same old one."""
+        with self._renewing:
+            return self.session.headers.get("Authorization") != used or self.renew_credentials()
 
     def url(self, path: str) -> str:
         """The address of a path below the endpoint. Raises `ConfigurationError` for a path elsewhere."""
@@ -147,7 +196,9 @@ class CarrierProviderSync(BaseProviderSync):
     def send(self, method: str, address: str, **arguments: Any) -> requests.Response:
         """A request as requests sends it, but whose exceptions are `ProviderError`s."""
         try:
-            return self.session.request(method, address, **arguments)
+            # Through get() and post(), which is where tests of providers put their stand-ins.
+            call = self.session.post if method == "POST" else self.session.get
+            return call(address, **arguments)
         except (BadAnswer, ConfigurationError):
             raise
         except requests.RequestException as error:

@@ -184,13 +184,11 @@ class SonataProviderSync(OAuthProviderSync):
         references = whole.get("customerBillItem")
         if not isinstance(references, list):
             raise BadAnswer(f"bill {text_of(bill, 'id')} has no list customerBillItem")
-        lines: list[Row] = []
-        for reference in references:
-            line = first(
-                self.ask(ListRequest(f"{base}/customerBillItem/{_segment(text_of(reference, 'id'))}")).body
-            )
-            lines.append({**line, "billNo": whole.get("billNo")})
-        return lines
+        requests = [
+            ListRequest(f"{base}/customerBillItem/{_segment(text_of(reference, 'id'))}")
+            for reference in references
+        ]
+        return [{**first(answer.body), "billNo": whole.get("billNo")} for answer in self.ask_each(requests)]
 
     def _path(self, name: str) -> str:
         return str(self.parameters.get(name) or getattr(self, name))

@@ -6,6 +6,7 @@ dictionary; the framework asks the session whether that emptiness is the carrier
 
 import ipaddress
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from urllib3.util import Retry
 from .errors import BadAnswer, ConfigurationError
 
 RETRIED_STATUSES = (429, 500, 502, 503, 504)
+# Said of the whole account, not of one request
+HOLDING_STATUSES = (429, 503)
 CHUNK_BYTES = 64 * 1024
 
 
@@ -100,6 +103,22 @@ class CarrierResponse(requests.Response):
             self.on_failure(RequestFailure(method, public_address(self.url), reason, self.status_code))
 
 
+class _SharedRetry(Retry):
+    """Retries whose wait, where the carrier asks for fewer requests, holds up the session's other threads too."""
+
+    def __init__(self, *arguments: Any, hold: Callable[[float], None], **kwargs: Any) -> None:
+        super().__init__(*arguments, **kwargs)
+        self.hold = hold
+
+    def new(self, **kwargs: Any) -> "_SharedRetry":
+        return super().new(hold=self.hold, **kwargs)
+
+    def sleep(self, response: Any = None) -> None:
+        if response is not None and response.status in HOLDING_STATUSES:
+            self.hold(self.get_retry_after(response) or self.get_backoff_time())
+        super().sleep(response)
+
+
 class CarrierAdapter(HTTPAdapter):
     """requests' adapter, answering with `CarrierResponse`."""
 
@@ -113,7 +132,7 @@ class CarrierSession(requests.Session):
     """A requests.Session for one carrier.
 
     Redirects are not followed: an API that moved is a change of the configuration, and credentials must not travel
-    to an address nobody entered.
+    to an address nobody entered. Several threads may send at once; they share one rate.
     """
 
     def __init__(self, policy: TransportPolicy | None = None) -> None:
@@ -121,8 +140,10 @@ class CarrierSession(requests.Session):
         self.policy = policy or TransportPolicy()
         self.auth = _keep_headers
         self._watches: list[Watch] = []
+        self._rate = threading.Lock()
         self._next_request_at = 0.0
-        retry = Retry(
+        retry = _SharedRetry(
+            hold=self.hold,
             total=self.policy.retries,
             backoff_factor=self.policy.backoff_factor,
             backoff_jitter=self.policy.backoff_factor / 2,
@@ -183,13 +204,20 @@ class CarrierSession(requests.Session):
         for watch in self._watches:
             watch.failures.append(failure)
 
+    def hold(self, seconds: float) -> None:
+        """Lets no further request out for some seconds."""
+        with self._rate:
+            self._next_request_at = max(self._next_request_at, time.monotonic() + seconds)
+
     def _keep_rate(self) -> None:
-        if not self.policy.requests_per_second:
-            return
-        wait = self._next_request_at - time.monotonic()
-        if wait > 0:
-            time.sleep(wait)
-        self._next_request_at = time.monotonic() + 1 / self.policy.requests_per_second
+        rate = self.policy.requests_per_second
+        with self._rate:
+            now = time.monotonic()
+            mine = max(now, self._next_request_at)
+            if rate:
+                self._next_request_at = mine + 1 / rate
+        if mine > now:
+            time.sleep(mine - now)
 
     def _read(self, response: requests.Response) -> None:
         """Reads the body here, so that its size and time are bounded however the caller asked."""

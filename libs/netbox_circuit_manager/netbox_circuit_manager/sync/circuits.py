@@ -1,6 +1,6 @@
 """What a carrier says of circuits, written batch by batch: costs, contracts, paths, and who is who."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from django.utils import timezone
 from ..models import CarrierCircuit, CircuitContract, CircuitCost, CircuitPath
 from ..providers.errors import RowRefused
 from ..providers.records import CircuitRecord, check_order
+from . import vanished
 from .changes import Edit, create, update
 from .matching import Keys, Matcher
 from .report import Report
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..models import ProviderAPIConfig
 
 
+AMOUNTS = ("nrc", "mrc")
 # Computed again from a new path by the model itself
 DERIVED_OF_PATH = ("path_distance_km", "map_center_lat", "map_center_lon")
 
@@ -88,9 +90,24 @@ class CircuitBatch:
         planned = (plan(each) for each in self.found for plan in (self._cost, self._contract, self._path))
         return [edit for edit in planned if edit is not None]
 
-    def confirm_costs(self, written: Sequence[Edit], today: Any) -> None:
+    def refusals(self) -> list[tuple[Found, str]]:
+        """What would put another currency under an amount that the carrier does not restate."""
+        return [(each, reason) for each in self.found if (reason := self._torn(each))]
+
+    def _torn(self, found: Found) -> str:
+        record, known = found.record, self._costs.get(found.circuit.pk)
+        if known is None or not record.has_cost or record.currency == known.currency:
+            return ""
+        kept = [name for name in AMOUNTS if getattr(record, name) is None and getattr(known, name)]
+        if not kept:
+            return ""
+        # Without the amounts: reports are read by people who may not see costs.
+        names = " and ".join(name.upper() for name in kept)
+        return f"the carrier now states {record.currency}, and not what has become of the {names} in {known.currency}"
+
+    def confirm_costs(self, written: Sequence[Edit], failed: Collection[int], today: Any) -> None:
         """Moves the day on which unchanged costs were last confirmed: one query, and no change of the circuit."""
-        changed = {edit.circuit.pk for edit in written if edit.model is CircuitCost}
+        changed = {edit.circuit.pk for edit in written if edit.model is CircuitCost} | set(failed)
         stale = [
             cost.pk
             for each in self.found
@@ -111,7 +128,8 @@ class CircuitBatch:
         values: dict[str, Any] = {
             "nrc": record.nrc,
             "mrc": record.mrc,
-            "currency": record.currency or None,
+            # A currency by itself would turn the known amounts into others.
+            "currency": record.currency if record.has_cost else None,
             "billing_account": account,
         }
         if known is None:
@@ -170,8 +188,9 @@ def remember(config: "ProviderAPIConfig", found: Sequence[Found], matcher: Match
             mapping.circuit, mapping.account, mapping.customer_id = each.circuit, account, customer_id
             changed.append(mapping)
     CarrierCircuit.objects.filter(pk__in=seen).update(last_seen_at=now, vanished_at=None)
-    replaced = [mapping.circuit_id for mapping in fresh]
-    CarrierCircuit.objects.filter(config=config, circuit_id__in=replaced, vanished_at__isnull=False).delete()
+    replaced = [mapping.circuit_id for mapping in (*fresh, *changed)]
+    replaceable = CarrierCircuit.objects.filter(config=config, circuit_id__in=replaced)
+    replaceable.filter(vanished_at__isnull=False).exclude(pk__in=seen).delete()
     CarrierCircuit.objects.bulk_create(fresh)
     CarrierCircuit.objects.bulk_update(changed, ["circuit", "account", "customer_id"])
 
@@ -201,8 +220,13 @@ def write_circuits(
             edit.circuit.cid, "invalid", f"{edit.model._meta.verbose_name}: {reason}", edit.circuit
         )
 
-    written = writer.write(batch.edits(), refuse)
-    batch.confirm_costs(written, timezone.localdate())
+    for each, reason in batch.refusals():
+        failed.add(each.circuit.pk)
+        report.refused(each.circuit.cid, "currency", reason, each.circuit)
+    edits = [edit for edit in batch.edits() if edit.circuit.pk not in failed]
+    written = writer.write(edits, refuse)
+    batch.confirm_costs(written, failed, timezone.localdate())
+    vanished.tell_reappeared(report, found, matcher)
     remember(config, found, matcher, timezone.now())
     report.changed(written)
     touched = {edit.circuit.pk for edit in written}

@@ -9,18 +9,21 @@ it waits for the carrier: a list is read to its end first, then written batch by
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from circuits.models import Circuit
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.utils import timezone
 from django_pg_utils import advisory_lock
 
 from ..choices import SyncModeChoices, SyncStatusChoices, VanishedCircuitChoices
 from ..models import CarrierCircuit, ProviderAPIConfig, ProviderSyncRun
+from ..providers.ahead import Outcome, work_ahead
 from ..providers.base import BaseProviderSync, setting
 from ..providers.carrier import CarrierProviderSync
 from ..providers.errors import AlreadyRunning, ConfigurationError, ProviderError, RowRefused
@@ -32,6 +35,7 @@ from .legacy import LegacyRow, sync_rows
 from .listing import Listing
 from .matching import Keys, candidates
 from .report import Report, RunResult
+from .silence import Silence
 from .tickets import close_vanished, write_tickets
 from .watched import Watched
 from .writer import ChangeContext, Writer
@@ -141,9 +145,12 @@ def _reported(
     error: ProviderError | None = None
     try:
         with _alone(config):
-            candidates(config)
+            end_abandoned_runs(config, before=run.started_at)
+            provider = build()
+            if not _runs_itself(provider):
+                candidates(config)
             context = ChangeContext(user or system_user(), dry_run=options.dry_run)
-            _Run(build(), options, report, context).execute()
+            _Run(provider, options, report, context).execute()
     except ProviderError as caught:
         error = caught
     except BaseException:
@@ -159,10 +166,40 @@ def _reported(
 
 @contextmanager
 def _alone(config: ProviderAPIConfig) -> Iterator[None]:
-    with advisory_lock((LOCK_SPACE, config.pk % 2**31), wait=False) as acquired:
+    with advisory_lock(_lock_of(config), wait=False) as acquired:
         if not acquired:
             raise AlreadyRunning("Another run of this configuration has not ended; try again when it has")
         yield
+
+
+def _lock_of(config: ProviderAPIConfig) -> tuple[int, int]:
+    return LOCK_SPACE, config.pk % 2**31
+
+
+def is_running(config: ProviderAPIConfig) -> bool:
+    """Whether a run of the configuration is going on now; a process that was killed holds no lock."""
+    # Looked up, not tried: a lock taken for a moment would turn away a run that begins in it.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' AND objsubid = 2 AND granted "
+            "AND classid = %s AND objid = %s)",
+            _lock_of(config),
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def end_abandoned_runs(config: ProviderAPIConfig, before: datetime) -> None:
+    """Closes the reports of runs whose process was killed; the caller knows that none begun before is going on."""
+    open_runs = config.runs.filter(status=SyncStatusChoices.RUNNING, started_at__lt=before)
+    for run in open_runs.order_by("started_at", "pk"):
+        run.status = SyncStatusChoices.FAILED
+        run.error = (
+            "The run ended without a word: its process was stopped. What it had written until then stays"
+        )
+        run.finished_at = timezone.now()
+        run.save()
+        _note(config, run)
 
 
 def choose_mode(config: ProviderAPIConfig, build: Callable[[], Any]) -> str:
@@ -210,6 +247,7 @@ class _Run:
         self.watched = Watched(provider)
         self.batch = int(setting("sync_batch_size", DEFAULT_BATCH))
         self.full = report.run.mode == SyncModeChoices.FULL
+        self.silence = Silence()
 
     def execute(self) -> None:
         """Raises `ProviderError` when the run as a whole could not go on; what was written until then stays."""
@@ -243,8 +281,11 @@ class _Run:
                 self._check(listing)
             self.report.log.info("The carrier lists %s circuits", listing.count)
             self.report.counts["total"] = listing.count
-            for rows in listing.batches(self.batch):
-                self._circuit_batch(rows, listing)
+            threads = self.provider.threads if self.provider.needs_details else 1
+            read = partial(self._read_row, repeated=listing.repeated)
+            with closing(work_ahead(read, listing.batches(self.batch), threads)) as batches:
+                for batch in batches:
+                    self._circuit_batch(batch, listing)
             self._vanished(listing)
 
     def _list_one(self, listing: Listing) -> bool:
@@ -257,8 +298,8 @@ class _Run:
         listing.add(self.provider.get_circuit_details(mapping.carrier_id))
         return True
 
-    def _circuit_batch(self, rows: list[Any], listing: Listing) -> None:
-        records = self._read_rows(rows, listing)
+    def _circuit_batch(self, batch: "list[Outcome[Any, CircuitRecord]]", listing: Listing) -> None:
+        records = self._read_rows(batch, listing)
         with self.writer.context.transaction():
             found, matcher = match_records(self.config, records, self.report, self.options.circuit)
             write_circuits(self.writer, self.report, self.config, found, matcher)
@@ -267,24 +308,32 @@ class _Run:
             self._apply_states(found)
         self.report.flush()
 
-    def _read_rows(self, rows: list[Any], listing: Listing) -> "list[CircuitRecord]":
+    def _read_rows(
+        self, batch: "list[Outcome[Any, CircuitRecord]]", listing: Listing
+    ) -> "list[CircuitRecord]":
         """Details and conversion, outside any transaction; a row that fails is reported."""
         records = []
-        for row in rows:
-            key = self.provider.identify(row) if isinstance(row, dict) else ""
+        for row, read in batch:
             try:
-                if key in listing.repeated:
-                    raise RowRefused("the carrier lists this id twice, with different data", "id")
-                records.append(self._read_row(row))
+                records.append(read())
             except ProviderError as error:
-                if self.options.circuit is None:
-                    self.report.counts["failed"] += 1
-                    self.report.refused(key or "a circuit without id", error.code, str(error))
+                self._refuse_row(row, error)
+            else:
+                self.silence.answered()
         return self._without_shared_names(records, listing.shared)
 
-    def _read_row(self, row: Any) -> "CircuitRecord":
+    def _refuse_row(self, row: Any, error: ProviderError) -> None:
+        if self.options.circuit is None:
+            key = self.provider.identify(row) if isinstance(row, dict) else ""
+            self.report.counts["failed"] += 1
+            self.report.refused(key or "a circuit without id", error.code, str(error))
+        self.silence.failed(error)
+
+    def _read_row(self, row: Any, repeated: set[str]) -> "CircuitRecord":
         if not isinstance(row, dict):
             raise RowRefused("a row of the list is not an object")
+        if self.provider.identify(row) in repeated:
+            raise RowRefused("the carrier lists this id twice, with different data", "id")
         complete = self.provider.details_of(row) if self.provider.needs_details else row
         try:
             record: CircuitRecord = self.provider.read_circuit(complete)
@@ -421,6 +470,7 @@ class _Run:
                 rows,
                 listing.repeated,
                 self.options.circuit,
+                self.silence,
             )
             self._vanished(listing)
 

@@ -22,6 +22,7 @@ from .changes import Change, to_text
 from .circuits import Found, remember
 from .matching import Keys, Matcher, UnknownCircuit, match_row
 from .report import Report
+from .silence import Silence
 from .watched import Watched
 from .writer import ChangeContext
 
@@ -134,9 +135,16 @@ class LegacyRow:
 
 
 def sync_rows(
-    row_sync: LegacyRow, rows: Sequence[Any], repeated: frozenset[str] | set[str], only: Circuit | None
+    row_sync: LegacyRow,
+    rows: Sequence[Any],
+    repeated: frozenset[str] | set[str],
+    only: Circuit | None,
+    silence: Silence,
 ) -> None:
-    """Syncs the rows of a provider's list one by one; a row that fails is reported and the next one tried."""
+    """Syncs the rows of a provider's list one by one; a row that fails is reported and the next one tried.
+
+    Raises `ProviderUnavailable` when the carrier stopped answering.
+    """
     report = row_sync.report
     for row in rows:
         name = _name(row)
@@ -149,6 +157,9 @@ def sync_rows(
         except ProviderError as error:
             report.counts["failed"] += 1
             report.refused(name, error.code, str(error))
+            silence.failed(error)
+        else:
+            silence.answered()
         report.flush()
 
 

@@ -11,11 +11,13 @@ from extras.models import Tag
 from ..choices import VanishedCircuitChoices
 from ..models import CarrierCircuit
 from .changes import Change, Edit, update
+from .matching import Matcher, candidates
 from .report import Report
 from .writer import Writer
 
 if TYPE_CHECKING:
     from ..models import ProviderAPIConfig
+    from .circuits import Found
 
 TAG_NAME = "carrier-vanished"
 NOT_LISTED = "the carrier no longer lists it"
@@ -59,7 +61,10 @@ def _split(
 ) -> tuple[list[int], list[str]]:
     """The mappings that are gone, and the names of circuits that are missing for the first time."""
     gone, missing = [], []
-    known = CarrierCircuit.objects.filter(config=config, vanished_at__isnull=True)
+    # A circuit that was moved to another provider or account is no longer this configuration's to end.
+    known = CarrierCircuit.objects.filter(
+        config=config, vanished_at__isnull=True, circuit__in=candidates(config)
+    )
     for pk, carrier_id, seen_at, cid in known.values_list("pk", "carrier_id", "last_seen_at", "circuit__cid"):
         if carrier_id in listed:
             continue
@@ -84,6 +89,20 @@ def apply_policy(
         for circuit in circuits:
             report.refused(
                 circuit.cid, "vanished", f"{why}; policy: {config.get_vanished_circuits_display()}", circuit
+            )
+
+
+def tell_reappeared(report: Report, found: "Sequence[Found]", matcher: Matcher) -> None:
+    """Names circuits that the carrier lists again, but that were decommissioned here: putting them back is for a person."""
+    for each in found:
+        mapping = matcher.mappings.get(each.record.carrier_id)
+        gone = each.circuit.status == CircuitStatusChoices.STATUS_DECOMMISSIONED
+        if mapping is not None and mapping.vanished_at and gone and each.record.state != "ended":
+            report.refused(
+                each.circuit.cid,
+                "reappeared",
+                f"the carrier lists it again; its status here stays {each.circuit.get_status_display()}",
+                each.circuit,
             )
 
 

@@ -116,6 +116,16 @@ class EndpointsTest(APITestCase):
         self.assertHttpStatus(answer, 202)
         self.assertEqual(Job.objects.get().pk, answer.json()["job"])
 
+    def test_sync_in_a_form(self):
+        self.add_permissions(*_SYNC)
+        url = reverse(f"plugins-api:{_APP}-api:providerapiconfig-sync", args=[self.mine.pk])
+        answer = self.client.post(url, {"dry_run": "false"}, **self.header)
+        self.assertEqual(answer.json()["name"], "Provider sync")
+        self.assertEqual(
+            self.post(self.mine, "sync", {"dry_run": True}).json()["name"], "Provider sync preview"
+        )
+        self.assertHttpStatus(self.post(self.mine, "sync", {"dry_run": "perhaps"}), 400)
+
     def test_only_what_the_permission_covers(self):
         permission = ObjectPermission.objects.create(
             name="Mine", actions=["sync"], constraints={"pk": self.mine.pk}

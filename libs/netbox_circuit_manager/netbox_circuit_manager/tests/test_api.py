@@ -136,8 +136,8 @@ class DerivedFieldsTest(APITestCase):
         "circuits.view_circuit",
         *(
             f"netbox_circuit_manager.{action}_{model}"
-            for action in ("view", "add")
-            for model in ("circuitpath", "circuitticket")
+            for action in ("view", "add", "change")
+            for model in ("circuitpath", "circuitticket", "circuitcost")
         ),
     )
     KML = (
@@ -172,6 +172,17 @@ class DerivedFieldsTest(APITestCase):
         url = reverse("plugins-api:netbox_circuit_manager-api:circuitticket-list")
         made = self.post(url, {"ticket_number": "T", "subject": "Down", "status": "closed"}, format="json")
         self.assertIsNotNone(made["closed_date"])
+        url = reverse("plugins-api:netbox_circuit_manager-api:circuitticket-detail", args=[made["id"]])
+        answer = self.client.patch(url, {"status": "open"}, format="json", **self.header)
+        self.assertEqual((answer.status_code, answer.json()["closed_date"]), (200, None))
+
+    def test_one_cost_and_one_path_a_circuit(self):
+        for name in ("circuitcost", "circuitpath"):
+            url = reverse(f"plugins-api:netbox_circuit_manager-api:{name}-list")
+            row = {"circuit": self.circuit.pk}
+            self.assertHttpStatus(self.client.post(url, row, format="json", **self.header), 201)
+            again = self.client.post(url, row, format="json", **self.header)
+            self.assertEqual((again.status_code, list(again.json())), (400, ["circuit"]))
 
 
 class ProviderAPIConfigTest(Inherited.AllEndpoints):

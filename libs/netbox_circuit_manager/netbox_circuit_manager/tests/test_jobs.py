@@ -45,9 +45,32 @@ class ScheduleTest(TestCase):
         job = jobs.enqueue_sync(due)
         Job.objects.filter(pk=job.pk).update(status=JobStatusChoices.STATUS_RUNNING, started=timezone.now())
         self.assertEqual(self.queued(), [])
-        # A worker that was killed long ago holds nothing up.
-        Job.objects.filter(pk=job.pk).update(started=timezone.now() - timedelta(days=1))
-        self.assertEqual(self.queued(), [due])
+
+    def test_a_lost_job_holds_nothing_up(self):
+        """A worker was killed, or Redis forgot: the next run has a job of its own, and the lost one says so."""
+        due = self.enabled()
+        for status in (JobStatusChoices.STATUS_RUNNING, JobStatusChoices.STATUS_PENDING):
+            lost = jobs.enqueue_sync(due)
+            long_ago = timezone.now() - timedelta(minutes=5)
+            Job.objects.filter(pk=lost.pk).update(status=status, started=long_ago, created=long_ago)
+            (queued,) = jobs.enqueue_due_syncs()
+            self.assertNotEqual(queued.pk, lost.pk)
+            lost.refresh_from_db()
+            self.assertEqual(lost.status, JobStatusChoices.STATUS_ERRORED)
+            self.assertIn("lost", lost.error)
+            queued.delete()
+
+    def test_a_killed_run_is_closed(self):
+        due = self.enabled(sync_status="success")
+        killed = ProviderSyncRun.objects.create(config=due, started_at=timezone.now() - timedelta(minutes=5))
+        begun = ProviderSyncRun.objects.create(config=due)
+        jobs.end_lost_runs()
+        killed.refresh_from_db()
+        begun.refresh_from_db()
+        due.refresh_from_db()
+        self.assertEqual((killed.status, begun.status, due.sync_status), ("failed", "running", "failed"))
+        self.assertIn("stopped", due.sync_message)
+        self.assertIsNotNone(killed.finished_at)
 
     def test_a_failed_run_is_not_repeated_at_once(self):
         due = self.enabled()

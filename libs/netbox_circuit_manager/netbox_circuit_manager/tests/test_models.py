@@ -149,6 +149,15 @@ class TicketTest(TestCase):
         ticket.full_clean()
         self.assertIsNotNone(ticket.closed_date)
 
+    def test_opening_again_takes_the_date_away(self):
+        ticket = self.ticket(status="closed")
+        ticket.save()
+        ticket.status, ticket.closed_date = "open", ticket.closed_date.replace(microsecond=0)
+        ticket.full_clean()
+        ticket.save()
+        ticket.refresh_from_db()
+        self.assertIsNone(ticket.closed_date)
+
     def test_refuses(self):
         opened = datetime(2026, 1, 2, tzinfo=UTC)
         for values in (

@@ -260,6 +260,43 @@ class ApisTest(Filled, APITestCase):
                 self.assertEqual(self.shown(response), [])
 
 
+class ReportsTest(Filled, APITestCase):
+    """Whoever may see the reports of runs sees no costs in them, unless costs may be seen as well."""
+
+    model = ProviderSyncRun
+    user_permissions = (*_CORE, f"{_APP}.view_providersyncrun", f"{_APP}.view_providerapiconfig")
+
+    def report_shows_cost(self):
+        url = reverse(f"plugins-api:{_APP}-api:providersyncrun-detail", args=[self.report.pk])
+        rest = self.client.get(url, **self.header)
+        self.client.force_login(self.user)
+        page = self.client.get(self.report.get_absolute_url())
+        for answer in (rest, page):
+            self.assertHttpStatus(answer, 200)
+        shown = ["4711.13" in self.shown(answer) for answer in (rest, page)]
+        self.assertEqual(shown[0], shown[1])
+        return shown[0]
+
+    def allow(self, **constraints):
+        from core.models import ObjectType
+        from users.models import ObjectPermission
+
+        permission = ObjectPermission.objects.create(name="Costs", actions=["view"], constraints=constraints)
+        permission.users.add(self.user)
+        permission.object_types.set([ObjectType.objects.get_for_model(CircuitCost)])
+
+    def test_none(self):
+        self.assertFalse(self.report_shows_cost())
+
+    def test_of_other_circuits(self):
+        self.allow(circuit__cid="C2")
+        self.assertFalse(self.report_shows_cost())
+
+    def test_of_this_circuit(self):
+        self.allow(circuit__cid="C1")
+        self.assertTrue(self.report_shows_cost())
+
+
 class WithPermissionsTest(Filled, TestCase):
     """The counterpart, without which the tests above would prove nothing."""
 

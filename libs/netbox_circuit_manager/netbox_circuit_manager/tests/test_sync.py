@@ -315,6 +315,49 @@ class MatchingTest(FakeCarrier, TestCase):
             result = run_sync(self.config, provider=provider)
         self.assertEqual((result.as_result()["success"], result.as_result()["failed"]), (1, 4))
 
+    def test_a_carriers_id_goes_on_to_another_circuit(self) -> None:
+        """Its old circuit went to another provider, the new one once was another id's."""
+        self.config.vanished_circuits = "keep"
+        self.sync()
+        self.config.refresh_from_db()
+        gone = self.config.parameters["circuits"].pop()
+        self.config.save()
+        self.sync()
+        Circuit.objects.filter(pk=self.circuits[0].pk).update(provider=make_provider("Other"))
+        self.set(0, cid=gone["cid"], mrc="77.00")
+        result = self.sync()
+        self.assertEqual(result.status, "success", result.errors)
+        mapping = CarrierCircuit.objects.get(circuit=self.circuits[-1])
+        self.assertEqual(mapping.carrier_id, self.world.circuits[0].id)
+        self.assertEqual(CircuitCost.objects.get(circuit=self.circuits[-1]).mrc, Decimal("77.00"))
+        self.assertEqual(CircuitCost.objects.get(circuit=self.circuits[0]).mrc, Decimal("101.50"))
+
+    def test_a_currency_never_turns_amounts_into_others(self) -> None:
+        self.sync()
+        CircuitCost.objects.update(last_updated_date="2020-01-01")
+        whole = {"nrc": "450.00", "mrc": "90.00", "currency": "EUR"}
+        for index, values in enumerate(
+            (
+                {"currency": "EUR", "mrc": None, "nrc": None},
+                {"currency": "EUR", "mrc": "90.00", "nrc": None},
+                whole,
+            )
+        ):
+            self.set(index, **values)
+        result = self.sync()
+        costs = [CircuitCost.objects.get(circuit=each) for each in self.circuits[:3]]
+        self.assertEqual(
+            [(str(each.nrc), str(each.mrc), each.currency) for each in costs],
+            [("10.00", "101.50", "USD"), ("20.00", "102.50", "USD"), ("450.00", "90.00", "EUR")],
+        )
+        told = result.run.not_synced.get()
+        self.assertEqual((told.code, told.circuit, result.status), ("currency", self.circuits[1], "partial"))
+        self.assertIn("NRC in USD", told.reason)
+        self.assertNotIn("20.00", told.reason)
+        # Nothing confirmed the first two.
+        self.assertEqual([each.last_updated_date.year for each in costs[:2]], [2020, 2020])
+        self.assertEqual(self.sync().as_result()["failed"], 1)
+
     def test_refused_configurations(self) -> None:
         for values, words in (
             ({"provider_type": "nobody"}, "not found in registry"),
@@ -385,6 +428,25 @@ class PolicyTest(FakeCarrier, TestCase):
             ObjectChange.objects.filter(changed_object_type__model="circuit", action="update").exists()
         )
         self.assertEqual(CircuitCost.objects.count(), self.count)
+
+    def test_a_circuit_that_moved_to_another_provider_is_left_alone(self) -> None:
+        self.set_policy("decommission")
+        Circuit.objects.filter(pk=self.circuits[-1].pk).update(provider=make_provider("Other"))
+        result = self.without_last()
+        self.assertEqual((self.status(), result.status), ("active", "success"), result.errors)
+
+    def test_a_decommissioned_circuit_that_is_listed_again_is_named_once(self) -> None:
+        self.set_policy("decommission")
+        kept = self.config.parameters["circuits"][-1]
+        self.without_last()
+        self.config.refresh_from_db()
+        self.config.parameters["circuits"].append(kept)
+        self.config.save()
+        told = self.sync().run.not_synced.get()
+        self.assertEqual(
+            (told.code, told.circuit, self.status()), ("reappeared", self.circuits[-1], "decommissioned")
+        )
+        self.assertEqual(self.sync().status, "success")
 
     def test_ended_by_the_carrier(self) -> None:
         self.set_policy("decommission")

@@ -10,7 +10,7 @@ from typing import Annotated
 import asyncpg
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from demarc.bootstrap import Connections, register_everything
 from demarc.kernel.settings import load_settings
@@ -36,7 +36,7 @@ def rejects(
 async def _show(tenant: int | None, limit: int) -> None:
     async with _as_ingester() as connection:
         found = await list_rejects(connection, tenant_id=tenant, limit=limit)
-    table = Table("node", "file", "octet", "tenant", "since", "reason")
+    table = Table("node", "file", "octet", "tenant", "since", Column("reason", overflow="fold"))
     for row in found.rows:
         tenant_shown = "" if row.tenant_id is None else str(row.tenant_id)
         place = (row.node, row.spool_file, str(row.spool_offset), tenant_shown)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import aiosmtplib
 import asyncpg
-from rich.table import Table
+from rich.table import Column, Table
 
 from demarc.adapters.freeradius.checks import Check, NasPosture, check_radius
 from demarc.adapters.freeradius.raddb import find_binary
 from demarc.adapters.postgres.cluster import PrivateCluster
 from demarc.adapters.postgres.external import check_server
-from demarc.bootstrap import Connections, radius_config
+from demarc.bootstrap import Connections, mail_server, radius_config
 from demarc.cli.run_state import read_processes
 from demarc.kernel.crypto import load_master_key
 from demarc.kernel.db import DATABASE_AWAY
@@ -127,10 +126,17 @@ async def _mail(settings: Settings) -> Check:
         if settings.sandbox or "mail-trap" in read_processes(settings.run_dir):
             return Check("mail", True, f"the sandbox's mail trap on port {settings.mail_trap_port}")
         return Check("mail", False, "set DEMARC_SMTP_URL: without it no e-mail leaves")
-    parts = urlsplit(settings.smtp_url.get_secret_value())
-    place = f"{parts.hostname}:{parts.port or 25}"
+    try:
+        server = mail_server(settings)
+    except Misconfigured as error:
+        return Check("mail", False, error.message)
+    place = f"{server.host}:{server.port}"
     client = aiosmtplib.SMTP(
-        hostname=parts.hostname, port=parts.port or 25, use_tls=parts.scheme == "smtps", timeout=_SMTP_SECONDS
+        hostname=server.host,
+        port=server.port,
+        use_tls=server.use_tls,
+        start_tls=server.starttls,
+        timeout=_SMTP_SECONDS,
     )
     try:
         async with client:
@@ -146,7 +152,7 @@ async def _mail(settings: Settings) -> Check:
 
 def explain_settings(settings: Settings) -> Table:
     """Every setting: variable, meaning, present value; secrets are not shown."""
-    table = Table("variable", "meaning", "now")
+    table = Table(Column("variable", no_wrap=True), "meaning", Column("now", overflow="fold"))
     for name, field in type(settings).model_fields.items():
         alias = field.validation_alias
         variable = alias if isinstance(alias, str) else f"DEMARC_{name.upper()}"

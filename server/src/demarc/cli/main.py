@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from demarc.cli import accounting as accounting_commands
 from demarc.cli import audit as audit_commands
 from demarc.cli import db as db_commands
 from demarc.cli import jobs as job_commands
-from demarc.cli import processes, sandbox
+from demarc.cli import processes, sandbox, tenants
 from demarc.cli import radius as radius_commands
 from demarc.cli.doctor import examine, explain_settings
 from demarc.cli.run_state import read_processes
@@ -27,6 +27,9 @@ from demarc.kernel.settings import load_settings
 
 app = typer.Typer(
     help="Demarc runs an internet service provider.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.add_typer(
+    tenants.app, name="tenant", help="The operators on this installation: open one, change its settings."
 )
 app.add_typer(sandbox.app, name="sandbox", help="The sandbox tenants: fill them, move their clock.")
 app.add_typer(radius_commands.app, name="radius", help="A simulated NAS: dial in, use data, obey CoA.")
@@ -101,14 +104,15 @@ def migrate() -> None:
 def status() -> None:
     """What runs here, and since when."""
     settings = load_settings()
-    table = Table("process", "pid", "state", "restarts", "started", "last reason")
+    started = Column("started (UTC)", no_wrap=True)
+    table = Table("process", "pid", "state", "restarts", started, "last reason")
     for name, record in read_processes(settings.run_dir).items():
         table.add_row(
             name,
             str(record.pid or ""),
             record.state,
             str(record.restarts),
-            record.started_at or "",
+            (record.started_at or "")[: len("2026-11-22T14:36:17")],
             (record.reason or "").rpartition(" / ")[2],
         )
     console.print(table)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
 
-from demarc.kernel.errors import Conflict
+from demarc.kernel.errors import Conflict, Misconfigured
 
 PROCESS_FILE = "processes.json"
 _START_TICKS_FIELD = 19  # field 22 of proc(5) stat, counted from the one after the command's name
@@ -39,9 +39,9 @@ def platform_lock(run_dir: Path) -> Iterator[None]:
 
     Raises:
         Conflict: another platform holds it; the message names its pid.
+        Misconfigured: the data directory cannot be used.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _open_lock(run_dir)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,6 +57,17 @@ def platform_lock(run_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(run_dir: Path) -> int:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        return os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise Misconfigured(
+            f"the data directory {run_dir.parent} cannot be used ({error.strerror}): set DEMARC_DATA_DIR to one that "
+            "can be written to, on a disk with room"
+        ) from None
 
 
 def write_processes(run_dir: Path, records: Mapping[str, ProcessRecord]) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from demarc.adapters.freeradius.engine import RadiusEngine
 from demarc.adapters.postgres.cluster import PrivateCluster
 from demarc.adapters.postgres.external import check_server
-from demarc.bootstrap import Connections, radius_config
+from demarc.adapters.processes.listening import Listening
+from demarc.bootstrap import Connections, mail_server, radius_config
 from demarc.cli.children import OutputSink, ProcessChild, console_output, http_ready
 from demarc.cli.sandbox import seed
 from demarc.cli.supervise import Supervisor
@@ -31,6 +32,9 @@ async def up(settings: Settings) -> None:
     Raises:
         Misconfigured: a port is taken, a key is wrong, a directory cannot be used; the message says what to do.
     """
+    mail_server(
+        settings
+    )  # a value that cannot be read is told here, not by a worker that starts again and again
     listener = _listen(settings)
     say = console_output(prefixed=settings.log_format is LogFormat.CONSOLE)
     supervisor = Supervisor(settings.run_dir, say)
@@ -154,11 +158,10 @@ def _listen(settings: Settings) -> socket.socket:
         listener.bind((str(settings.http_host), settings.http_port))
     except OSError as error:
         listener.close()
-        raise Misconfigured(
-            f"port {settings.http_port} on {settings.http_host} cannot be used ({error.strerror}): stop what holds it "
-            f"(`ss -ltnp 'sport = :{settings.http_port}'`), or set DEMARC_HTTP_PORT to another port",
-            code="PORT_TAKEN",
-        ) from None
+        place = Listening(
+            "TCP", str(settings.http_host), settings.http_port, "DEMARC_HTTP_HOST", "DEMARC_HTTP_PORT"
+        )
+        raise Misconfigured(place.advice(error), code="PORT_TAKEN") from None
     listener.listen(_BACKLOG)
     listener.set_inheritable(True)
     return listener

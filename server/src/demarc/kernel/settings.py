@@ -7,7 +7,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from demarc.kernel.errors import Misconfigured
@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     """Validated once per process. Names in the environment: `DEMARC_<FIELD>`; the database is `DATABASE_URL`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DEMARC_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="DEMARC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
     )
 
     data_dir: Path = Field(
@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     radius_enabled: bool = Field(True, description="run FreeRADIUS, the ingester and CoA")
     radius_host: IPv4Address = Field(IPv4Address("127.0.0.1"), description="address FreeRADIUS listens on")
     radius_auth_port: int = Field(1812, ge=1, le=65535, description="RADIUS authentication port (UDP)")
-    radius_acct_port: int = Field(1813, ge=1, le=65535, description="RADIUS accounting port (UDP)")
+    radius_acct_port: int = Field(
+        1813, ge=1, le=65535, validate_default=True, description="RADIUS accounting port (UDP)"
+    )
     radius_binary: str = Field("freeradius", description="FreeRADIUS 3.2 executable")
     radius_node: str = Field(
         "node-1",
@@ -61,7 +63,7 @@ class Settings(BaseSettings):
 
     smtp_url: SecretStr | None = Field(
         None,
-        description="smtp://[user:password@]host:port or smtps://…; unset in the sandbox: the built-in mail trap",
+        description="smtp://[user:password@]host:port, smtp+starttls://… or smtps://…; unset in the sandbox: the built-in mail trap",
     )
     mail_from: str = Field(
         "billing@demarc.example", description="sender of mail that a tenant has not set its own for"
@@ -76,6 +78,13 @@ class Settings(BaseSettings):
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged"
     )
+
+    @field_validator("radius_acct_port")
+    @classmethod
+    def _ports_differ(cls, port: int, info: ValidationInfo) -> int:
+        if port == info.data.get("radius_auth_port"):
+            raise ValueError("has to be another port than DEMARC_RADIUS_AUTH_PORT")
+        return port
 
     @cached_property
     def run_dir(self) -> Path:

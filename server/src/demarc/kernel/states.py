@@ -29,8 +29,10 @@ class StateMachine(Generic[S]):
         if target in self.moves[current]:
             return
         allowed = ", ".join(sorted(self.moves[current])) or "nothing: it is final"
+        article = "an" if self.entity[0] in "aeio" else "a"  # a usage record
         raise Conflict(
-            f"a {self.entity} that is {current.value} cannot become {target.value}; allowed from here: {allowed}",
+            f"{article} {self.entity} that is {current.value} cannot become {target.value}; "
+            f"allowed from here: {allowed}",
             code="ILLEGAL_STATE_CHANGE",
         )
 

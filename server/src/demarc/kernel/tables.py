@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, String, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from demarc.kernel.schema import at, shared_table, tenant_table
+from demarc.kernel.schema import at, personal, shared_table, tenant_table
 
 status_change = tenant_table(
     "status_change",
@@ -13,7 +13,7 @@ status_change = tenant_table(
     Column("entity_id", BigInteger, nullable=False),
     Column("from_status", String(40)),
     Column("to_status", String(40), nullable=False),
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default="", info=personal("''")),
     Column("actor", Text, nullable=False),
     at("changed_at"),
     at("recorded_at", default_now=True),
@@ -31,7 +31,7 @@ outbox_event = tenant_table(
     Column("name", String(60), nullable=False),
     Column("entity", String(40), nullable=False),
     Column("entity_id", BigInteger, nullable=False),
-    Column("payload", JSONB, nullable=False),
+    Column("payload", JSONB, nullable=False, info=personal("payload - 'reason'")),
     Column("request_id", Text, nullable=False, server_default=""),
     at("occurred_at"),
     at("recorded_at", default_now=True),

@@ -1,23 +1,29 @@
-"""The monthly run: what a subscription costs each month and what was used, on one invoice per subscription and month."""
+"""The monthly run: what a subscription costs each month and what was used, on one invoice per subscription and month.
+
+A run holds one customer's account at a time, each subscription in a transaction of its own, so that it stands in nobody's way: an
+invoice by hand holds the account first and then the counter of numbers, which a run of many in one transaction would hold first.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import msgspec
+import stamina
 
 from demarc.kernel.clock import local_date
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import DemarcError, invalid
+from demarc.kernel.errors import Conflict, DemarcError, invalid
 from demarc.kernel.jobs import Work, defer, job
 from demarc.modules.billing.inputs import NewInvoice, NewLine
 from demarc.modules.billing.queries import (
     Invoice,
     Run,
     find_month_invoice,
+    list_billed_fees,
     lock_run,
     rules_in_force,
     today,
@@ -35,17 +41,19 @@ from demarc.modules.billing.states import LineKind, RunStatus
 from demarc.modules.catalog.queries import get_plan_by_id, price_on
 from demarc.modules.subscriptions.queries import (
     Subscription,
-    Term,
     count_billable,
     get_subscription_by_id,
     list_billable,
     list_terms,
 )
 from demarc.modules.usage.inputs import Span
-from demarc.modules.usage.queries import UsageLine, list_lines
+from demarc.modules.usage.queries import UsageLine, list_left_over, list_lines
 from demarc.modules.usage.service import bill_claimed, claim_pending
 
 BATCH = 100
+AT_ONCE = 10
+"""So many subscriptions are billed within the request that starts a run; more are a job's."""
+TRIES = 5
 FAILURES_KEPT = 100
 PAYMENT_TERMS_DAYS = 14
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,8 +70,9 @@ async def bill_subscription(tx: Tx, subscription_id: int, period: Month) -> tupl
         Invalid: the month has not begun.
     """
     check_begun(tx, period)
-    subscription = await get_subscription_by_id(tx, subscription_id)
-    await hold_account(tx, customer_id=subscription.customer_id, currency=subscription.currency)
+    owner = await get_subscription_by_id(tx, subscription_id)
+    await hold_account(tx, customer_id=owner.customer_id, currency=owner.currency)
+    subscription = await get_subscription_by_id(tx, subscription_id)  # as it is now that nobody else bills it
     existing = await find_month_invoice(tx, subscription_id, period.first_day)
     if existing is not None:
         return existing, False
@@ -79,7 +88,7 @@ async def bill_subscription(tx: Tx, subscription_id: int, period: Month) -> tupl
             subscription_id=subscription.id,
             currency=subscription.currency,
             lines=lines,
-            due_on=today(tx) + _payment_terms(tx),
+            due_on=today(tx) + payment_terms(tx),
             period_start=period.starts_at(time_zone),
             period_end=period.ends_at(time_zone),
             month_on=period.first_day,
@@ -120,12 +129,13 @@ async def preview_run(
 
 
 async def start_run(tx: Tx, period: Month, subscription: Subscription | None) -> Run:
-    """Bill a month: the first hundred subscriptions at once, the rest as a job.
+    """Bill a month: a few subscriptions at once, many as a job.
 
     Raises:
         Invalid: the month has not begun.
     """
     check_begun(tx, period)
+    chosen = [subscription] if subscription else await _batch(tx, period)
     count = 1 if subscription else await count_run(tx, period)
     run = await open_run(
         tx,
@@ -133,34 +143,14 @@ async def start_run(tx: Tx, period: Month, subscription: Subscription | None) ->
         subscription_id=subscription.id if subscription else None,
         subscriptions=count,
     )
-    run = await run_batch(tx, run)
-    if run.status == RunStatus.RUNNING.value:
+    if count > AT_ONCE:
         await defer(tx, continue_run, ContinueRun(run.id), dedupe_key=f"billing.run:{tx.tenant.id}:{run.id}")
-    return run
-
-
-async def run_batch(tx: Tx, run: Run) -> Run:
-    """Bill the next batch of a run that the transaction holds; a subscription that fails is noted and left out."""
-    period = Month.of(run.month_on)
-    if run.subscription_id is not None:
-        batch = [await get_subscription_by_id(tx, run.subscription_id)]
-    else:
-        batch = await _batch(tx, period, after_id=run.after_subscription_id)
-    progress: dict[str, Any] = {
-        "billed": run.billed,
-        "unchanged": run.unchanged,
-        "failed": run.failed,
-        "failures": list(run.failures),
-        "total_minor": run.total_minor,
-    }
-    for subscription in batch:
-        await _bill_one(tx, subscription, period, progress)
-    if batch:
-        progress["after_subscription_id"] = batch[-1].id
-    run = await advance_run(tx, run, **progress)
-    if run.subscription_id is not None or len(batch) < BATCH:
-        run = await complete_run(tx, run)
-    return run
+        return run
+    for owner in sorted({(one.customer_id, one.currency) for one in chosen}):
+        await hold_account(tx, customer_id=owner[0], currency=owner[1])
+    for one in chosen:
+        run = await _bill_next(tx, run, one)
+    return await complete_run(tx, run)
 
 
 class ContinueRun(msgspec.Struct, frozen=True):
@@ -171,19 +161,43 @@ class ContinueRun(msgspec.Struct, frozen=True):
 
 @job("billing.continue_run", ContinueRun)
 async def continue_run(work: Work, payload: ContinueRun) -> None:
-    """Batch after batch, each in its own transaction; after a crash it goes on behind the last one."""
-    status = RunStatus.RUNNING.value
-    while status == RunStatus.RUNNING.value:
-        async with work.begin() as tx:
-            run = await lock_run(tx, payload.run_id)
-            if run.status == RunStatus.RUNNING.value:
-                run = await run_batch(tx, run)
-            status = run.status
+    """Subscription after subscription, each in its own transaction; after a crash it goes on behind the last one."""
+    batch = await _next_batch(work, payload.run_id)
+    while batch:
+        for subscription in batch:
+            await _bill_in_turn(work, payload.run_id, subscription)
+        batch = await _next_batch(work, payload.run_id)
+
+
+async def _next_batch(work: Work, run_id: int) -> list[Subscription]:
+    """What the run has still to look at, the next hundred; when that is nothing it is complete."""
+    async with work.begin() as tx:
+        run = await lock_run(tx, run_id)
+        if run.status != RunStatus.RUNNING.value:
+            return []
+        batch = await _batch(tx, Month.of(run.month_on), after_id=run.after_subscription_id)
+        if not batch:
+            await complete_run(tx, run)
+        return batch
+
+
+async def _bill_in_turn(work: Work, run_id: int, subscription: Subscription) -> None:
+    """Unless another worker has; once more when somebody changed the same rows at the same time."""
+    async for attempt in stamina.retry_context(on=_is_outrun, attempts=TRIES, timeout=None):
+        with attempt:
+            async with work.begin() as tx:
+                run = await lock_run(tx, run_id)
+                if run.after_subscription_id < subscription.id:
+                    await _bill_next(tx, run, subscription)
+
+
+def _is_outrun(error: Exception) -> bool:
+    return isinstance(error, Conflict) and error.code == "CONCURRENT_CHANGE"
 
 
 async def count_run(tx: Tx, period: Month) -> int:
     """How many subscriptions a run of the month looks at."""
-    return await count_billable(tx, **_bounds(tx, period))
+    return await count_billable(tx, **await _bounds(tx, period))
 
 
 def check_begun(tx: Tx, period: Month) -> None:
@@ -192,31 +206,38 @@ def check_begun(tx: Tx, period: Month) -> None:
         raise invalid("period", f"{period} has not begun")
 
 
-async def _bill_one(tx: Tx, subscription: Subscription, period: Month, progress: dict[str, Any]) -> None:
+async def _bill_next(tx: Tx, run: Run, subscription: Subscription) -> Run:
+    """Bill a run's next subscription; one that fails is noted and left out."""
+    period = Month.of(run.month_on)
     try:
         async with tx.connection.transaction():
             made, is_new = await bill_subscription(tx, subscription.id, period)
     except DemarcError as error:
-        progress["failed"] += 1
-        if len(progress["failures"]) < FAILURES_KEPT:
-            progress["failures"].append(
-                {"subscription_id": subscription.ref, "code": error.code, "message": error.message}
-            )
-        return
-    if made is not None and is_new:
-        progress["billed"] += 1
-        progress["total_minor"] += made.total_minor
+        progress = {"failed": run.failed + 1, "failures": _failures(run, subscription, error)}
     else:
-        progress["unchanged"] += 1
+        progress = _billed(run, made) if made is not None and is_new else {"unchanged": run.unchanged + 1}
+    return await advance_run(tx, run, after_subscription_id=subscription.id, **progress)
+
+
+def _billed(run: Run, made: Invoice) -> dict[str, Any]:
+    return {"billed": run.billed + 1, "total_minor": run.total_minor + made.total_minor}
+
+
+def _failures(run: Run, subscription: Subscription, error: DemarcError) -> list[Any]:
+    """The first hundred."""
+    told = {"subscription_id": subscription.ref, "code": error.code, "message": error.message}
+    return [*run.failures, told][:FAILURES_KEPT]
 
 
 async def _batch(tx: Tx, period: Month, *, after_id: int = 0, skip: int = 0) -> list[Subscription]:
-    return await list_billable(tx, **_bounds(tx, period), after_id=after_id, skip=skip, limit=BATCH)
+    return await list_billable(tx, **await _bounds(tx, period), after_id=after_id, skip=skip, limit=BATCH)
 
 
-def _bounds(tx: Tx, period: Month) -> dict[str, datetime]:
-    time_zone = tx.tenant.time_zone
-    return {"running_at": period.starts_at(time_zone), "started_before": period.ends_at(time_zone)}
+async def _bounds(tx: Tx, period: Month) -> dict[str, Any]:
+    """The month, and who ended before it and has usage that came too late for his last invoice."""
+    starts_at, ends_at = period.starts_at(tx.tenant.time_zone), period.ends_at(tx.tenant.time_zone)
+    left_over = await list_left_over(tx, canceled_before=starts_at, started_before=ends_at)
+    return {"running_at": starts_at, "started_before": ends_at, "left_over": left_over}
 
 
 def _until_end(tx: Tx, period: Month) -> Span:
@@ -224,7 +245,7 @@ def _until_end(tx: Tx, period: Month) -> Span:
     return Span(_EVER, period.ends_at(tx.tenant.time_zone))
 
 
-def _payment_terms(tx: Tx) -> timedelta:
+def payment_terms(tx: Tx) -> timedelta:
     """The tenant's setting `payment_terms_days`."""
     days = tx.tenant.settings.get("payment_terms_days", PAYMENT_TERMS_DAYS)
     return timedelta(days=days if isinstance(days, int) else PAYMENT_TERMS_DAYS)
@@ -233,16 +254,30 @@ def _payment_terms(tx: Tx) -> timedelta:
 async def _lines(
     tx: Tx, subscription: Subscription, period: Month, usage: list[UsageLine]
 ) -> tuple[NewLine, ...]:
-    fees = await _fees(tx, subscription, period)
-    return (*fees, *(usage_line(line) for line in usage))
+    billed = await list_billed_fees(
+        tx, subscription_id=subscription.id, period_start=period.starts_at(tx.tenant.time_zone)
+    )
+    fees = less(await month_fees(tx, subscription, period), sum(fee.charged_minor for fee in billed))
+    activation = await _activation_fee(tx, subscription, period)
+    return (*fees, *activation, *(usage_line(line) for line in usage))
 
 
-async def _fees(tx: Tx, subscription: Subscription, period: Month) -> list[NewLine]:
-    """The month's fee by the days that each plan ran, and the activation fee in the first month."""
+def less(fees: list[NewLine], billed_minor: int) -> list[NewLine]:
+    """What is left of fees of which so much is billed already, the last of them first."""
+    left = []
+    for fee in reversed(fees):
+        amount = max(fee.amount_minor - billed_minor, 0)
+        billed_minor -= fee.amount_minor - amount
+        if amount:
+            left.append(replace(fee, amount_minor=amount))
+    return left[::-1]
+
+
+async def month_fees(tx: Tx, subscription: Subscription, period: Month) -> list[NewLine]:
+    """The month's fee by the days that each plan ran."""
     canceled_on = _local(tx, subscription.canceled_at) if subscription.canceled_at else None
-    terms = await list_terms(tx, subscription)
     fees = []
-    for term in terms:
+    for term in await list_terms(tx, subscription):
         last_on = canceled_on if term.ended_at is None else _local(tx, term.ended_at) - timedelta(days=1)
         factor = proration_factor(period, _local(tx, term.started_at), last_on)
         if factor and term.monthly_minor:
@@ -250,13 +285,15 @@ async def _fees(tx: Tx, subscription: Subscription, period: Month) -> list[NewLi
             amount = prorated_minor(term.monthly_minor, factor, subscription.currency)
             label = f"{plan.name}, {period}"
             fees.append(NewLine(label, amount, kind=LineKind.RECURRING, quantity=factor, unit="month"))
-    return [*fees, *await _activation_fee(tx, terms[0], period)]
+    return fees
 
 
-async def _activation_fee(tx: Tx, first: Term, period: Month) -> list[NewLine]:
-    started_on = _local(tx, first.started_at)
+async def _activation_fee(tx: Tx, subscription: Subscription, period: Month) -> list[NewLine]:
+    """In the first month."""
+    started_on = _local(tx, subscription.started_at)
     if Month.of(started_on) != period:
         return []
+    first = (await list_terms(tx, subscription))[0]
     price = await price_on(tx, first.plan_id, started_on)
     if not price.activation_minor:
         return []

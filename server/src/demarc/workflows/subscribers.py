@@ -13,7 +13,7 @@ from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import Conflict, Detail, NotFound, invalid
 from demarc.kernel.paging import LIMIT_MAX, Window
-from demarc.modules.access.inputs import NewSubscriber
+from demarc.modules.access.inputs import NewSubscriber, clean_username
 from demarc.modules.access.queries import Subscriber, list_subscribers_of_services
 from demarc.modules.access.service import change_pool, create_subscriber, give_address
 from demarc.modules.access.states import SubscriberStatus
@@ -54,6 +54,9 @@ class SubscriberOrder:
     session_limit: int = 1
     clear_text_enabled: bool = False
     expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        clean_username(self.username)  # before a new service is named after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,4 +229,4 @@ async def _of(field_name: str, found: Awaitable[T]) -> T:
     try:
         return await found
     except NotFound as error:
-        raise NotFound(error.message, details=(Detail(field_name, error.message),)) from None
+        raise NotFound(error.message, code=error.code, details=(Detail(field_name, error.message),)) from None

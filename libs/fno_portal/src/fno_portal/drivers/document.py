@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 
-from fno_portal.base import Capability, FNOClientBase, require_fields, require_rica, segment
+from fno_portal.base import Capability, FNOClientBase, own_row, require_fields, require_rica, segment
 from fno_portal.errors import (
     FNOAmbiguousAddressError,
     FNOCoverageError,
@@ -55,12 +55,11 @@ class DocumentClient(FNOClientBase):
         return require_fields(answer, (), fno=self.name, what="POST /faults")
 
     async def find_order(self, reference: str) -> dict[str, Any] | None:
-        """Read `/orders?reference=`: a list with the order, or an empty one."""
+        """Read `/orders?reference=`: a list with the order, which bears our reference as `id` or `reference`, or an empty one."""
         answer = await self.exchange("get", "/orders", params={"reference": reference}, failure=FNOOrderError)
         found = answer.get("orders") if isinstance(answer, dict) else answer
-        if not isinstance(found, list):
-            raise FNOProtocolError("the look-up gave no list", fno=self.name, hint="The API may have changed")
-        return read_order(found[0], self.name, "GET /orders") if found else None
+        mine = own_row(found, reference, "id", "reference", fno=self.name)
+        return read_order(mine, self.name, "GET /orders") if mine else None
 
     async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
         """Post to `/orders/{id}/cancel`."""

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica, segment
+from fno_portal.base import C, Capability, FNOClientBase, own_row, require_fields, require_rica, segment
 from fno_portal.channel import Channel
 from fno_portal.errors import (
     FNOCoverageError,
@@ -164,10 +164,8 @@ class OpenserveClient(FNOClientBase):
         answer = await self._call(
             "get", "getproductorder", params={"externalId": reference}, failure=FNOOrderError
         )
-        if not isinstance(answer, list):
-            raise FNOProtocolError("the look-up gave no list", fno=self.name, hint="The API may have changed")
-        mine = [one for one in answer if one.get("externalId") == reference]
-        return self._order(mine[0]) if mine else None
+        mine = own_row(answer, reference, "externalId", fno=self.name)
+        return self._order(mine) if mine else None
 
     async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
         """Post `cancelproductorder`; Openserve assesses it and tells later."""

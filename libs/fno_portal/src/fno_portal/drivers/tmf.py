@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 
-from fno_portal.base import C, Capability, FNOClientBase, require_fields, require_rica, segment
+from fno_portal.base import C, Capability, FNOClientBase, own_row, require_fields, require_rica, segment
 from fno_portal.errors import (
     FNOAmbiguousAddressError,
     FNOCoverageError,
@@ -117,10 +117,8 @@ class TMFClient(FNOClientBase):
         answer = await self.exchange(
             "get", f"{ORDERING}/serviceOrder", params={"externalId": reference}, failure=FNOOrderError
         )
-        if not isinstance(answer, list):
-            raise FNOProtocolError("the look-up gave no list", fno=self.name, hint="The API may have changed")
-        mine = [one for one in answer if one.get("externalId") == reference]
-        return self._order(mine[0]) if mine else None
+        mine = own_row(answer, reference, "externalId", fno=self.name)
+        return self._order(mine) if mine else None
 
     async def cancel_order(self, order_id: str, reason: str) -> dict[str, Any]:
         """Post a cancelServiceOrder task; its states are its own."""

@@ -36,7 +36,7 @@ from fno_portal.models import (
     OrderStatus,
     Outcome,
 )
-from fno_portal.orders.intake import check_not_past, read_request
+from fno_portal.orders.intake import check_dates, check_not_past, read_request
 from fno_portal.orders.store import OrderRecord, OrderStore
 from fno_portal.redaction import redact, redact_text
 from fno_portal.rica import RicaRegister, require_verified
@@ -86,7 +86,9 @@ class OrderDesk:
             FNOUnknownOutcomeError: sent, and nobody knows; see `settle`.
         """
         now = self._clock()
-        request = read_request(order_data, fno=client.name, today=now.astimezone(SAST).date())
+        request = read_request(order_data, fno=client.name)
+        if not await self._has_gone_out(request.reference):
+            check_dates(request, now.astimezone(SAST).date(), fno=client.name)
         if not client.supports(Capability.ORDER):
             raise FNOUnsupportedError(
                 "orders are not possible", fno=client.name, hint="Order with the operator"
@@ -102,6 +104,11 @@ class OrderDesk:
         if not await self.store.claim(request.reference, now):
             return (await self.present(request.reference)).order
         return await self._send(client, await self.present(record.order.id))
+
+    async def _has_gone_out(self, reference: str) -> bool:
+        """Whether to ask again means to read: the day that was asked for may have passed by then."""
+        record = await self.store.get(reference)
+        return record is not None and record.order.outcome is not Outcome.NOT_SENT
 
     async def _reserve(self, fno: str, request: OrderRequest) -> OrderRecord:
         order = FNOOrder(
@@ -129,7 +136,7 @@ class OrderDesk:
     async def _send(self, client: FNOClient, record: OrderRecord) -> FNOOrder:
         try:
             answer = await client.create_order(_wire(record.request))
-            _status(answer, client.name)
+            _check_taken(answer, client.name)
         except asyncio.CancelledError:
             await asyncio.shield(self._mark(record, Outcome.UNKNOWN, "cancelled while sending"))
             raise
@@ -234,7 +241,7 @@ class OrderDesk:
     async def _told(self, record: OrderRecord, answer: dict[str, Any]) -> FNOOrder:
         """Log what a poll or a feed says of an order, where it is new."""
         reference = record.order.id
-        status, day = _status(answer, record.order.fno), answer.get("scheduled_date")
+        status, day = _status(answer, record.order.fno), _text(answer.get("scheduled_date"))
         if status is record.order.status and (day is None or day == record.order.scheduled_date):
             return record.order
         event = self._event(
@@ -247,7 +254,7 @@ class OrderDesk:
             occurred_at=_time(answer.get("occurred_at")),
             evidence=answer,
         )
-        return await self.apply(event, completed_date=answer.get("completed_date"))
+        return await self.apply(event, completed_date=_text(answer.get("completed_date")))
 
     async def apply(self, event: OrderEvent, *, completed_date: str | None = None) -> FNOOrder:
         """Log an event and let it change the order where that is legal; repeated, late and illegal ones do no harm.
@@ -278,7 +285,7 @@ class OrderDesk:
         if event.scheduled_date:
             changes["scheduled_date"] = event.scheduled_date
         if status is OrderStatus.COMPLETED:
-            day = event.occurred_at or event.recorded_at
+            day = _moment(event) or event.recorded_at
             changes["completed_date"] = completed_date or day.astimezone(SAST).date().isoformat()
         if status is OrderStatus.CANCELLED and order.cancellation:
             changes["cancellation"] = Cancellation.COMPLETED
@@ -292,14 +299,12 @@ class OrderDesk:
         return (None, "nothing new") if changed == order else (changed, "")
 
     async def _is_older(self, event: OrderEvent) -> bool:
-        if event.occurred_at is None:
+        moment = _moment(event)
+        if moment is None:
             return False
-        known = [
-            one.occurred_at
-            for one in await self.store.list_events(event.reference)
-            if one.applied and one.occurred_at is not None
-        ]
-        return bool(known) and event.occurred_at < max(known)
+        log = await self.store.list_events(event.reference)
+        known = [then for one in log if one.applied and (then := _moment(one)) is not None]
+        return bool(known) and moment < max(known)
 
     async def cancel(self, client: FNOClient, reference: str, reason: str) -> FNOOrder:
         """Ask the operator to cancel. One that is refused leaves the order's state as it was, and `cancellation` rejected.
@@ -309,7 +314,7 @@ class OrderDesk:
         """
         record = await self.present(reference)
         if record.order.outcome is Outcome.NOT_SENT:
-            return await self._note_cancellation(record, "completed")
+            return await self._note_cancellation(record, Cancellation.COMPLETED)
         self.number_of(record)
         if not may_follow(record.order.status, OrderStatus.PENDING_CANCELLATION):
             raise FNOTransitionError(
@@ -331,10 +336,9 @@ class OrderDesk:
             if not isinstance(error, _UNCERTAIN) or not getattr(error, "sent", True):
                 await self._set(record, {"cancellation": before}, f"cancellation not sent: {error.code}")
             raise
-        return await self._note_cancellation(record, str(answer.get("cancellation", "requested")))
+        return await self._note_cancellation(record, _cancellation(answer, client.name))
 
-    async def _note_cancellation(self, record: OrderRecord, word: str) -> FNOOrder:
-        cancellation = Cancellation(word)
+    async def _note_cancellation(self, record: OrderRecord, cancellation: Cancellation) -> FNOOrder:
         changes: dict[str, Any] = {"cancellation": cancellation}
         if cancellation is Cancellation.COMPLETED:
             changes |= {"status": OrderStatus.CANCELLED, "outcome": Outcome.KNOWN}
@@ -395,21 +399,20 @@ class OrderDesk:
             EventSource.WEBHOOK,
             f"webhook:{news['event_id']}",
             status=_status(news, client.name),
-            scheduled_date=news.get("scheduled_date"),
+            scheduled_date=_text(news.get("scheduled_date")),
             occurred_at=_time(news.get("occurred_at")),
             evidence=payload,
         )
         return await self.apply(event)
 
     async def _taken(self, record: OrderRecord, answer: dict[str, Any], source: EventSource) -> FNOOrder:
-        number = str(answer.get("fno_reference") or answer.get("id"))
-        status = _status(answer, record.order.fno)
+        number, status = _check_taken(answer, record.order.fno)
         changes = {
             "fno_reference": number,
             "status": OrderStatus.SUBMITTED if status is OrderStatus.PENDING else status,
             "outcome": Outcome.KNOWN,
-            "scheduled_date": answer.get("scheduled_date"),
-            "completed_date": answer.get("completed_date"),
+            "scheduled_date": _text(answer.get("scheduled_date")),
+            "completed_date": _text(answer.get("completed_date")),
         }
         order = record.order.model_copy(update=changes)
         event = self._event(
@@ -508,6 +511,36 @@ def _wire(request: OrderRequest) -> dict[str, Any]:
     fields = request.model_dump(mode="json", exclude={"rica"}, exclude_none=True)
     evidence = request.rica.evidence_hash if request.rica else None
     return {**fields, "rica_verified": request.rica_verified, "rica_evidence_hash": evidence}
+
+
+def _check_taken(answer: Any, fno: str) -> tuple[str, OrderStatus]:
+    """The operator's number and the state, without which an order cannot be followed."""
+    number = isinstance(answer, dict) and (answer.get("fno_reference") or answer.get("id"))
+    if not number:
+        raise FNOProtocolError("the answer has no order number", fno=fno, hint="Look the order up")
+    return str(number), _status(answer, fno)
+
+
+def _cancellation(answer: dict[str, Any], fno: str) -> Cancellation:
+    word = answer.get("cancellation", "requested")
+    try:
+        return Cancellation(word)
+    except ValueError:
+        raise FNOProtocolError(
+            f"the cancellation's state {word!r} is not known",
+            fno=fno,
+            hint="Map it in the driver; a poll tells the order's own state",
+        ) from None
+
+
+def _text(value: Any) -> str | None:
+    """As it is stored: an operator may write 20261201 as a number."""
+    return None if value is None else str(value)
+
+
+def _moment(event: OrderEvent) -> datetime | None:
+    """When it happened, and never after we heard of it: a sender's wrong clock would make all later news look old."""
+    return None if event.occurred_at is None else min(event.occurred_at, event.recorded_at)
 
 
 def _status(answer: dict[str, Any], fno: str) -> OrderStatus:

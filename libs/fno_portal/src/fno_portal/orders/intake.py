@@ -24,11 +24,11 @@ _NEEDS: dict[OrderType, tuple[str, ...]] = {
 }
 
 
-def read_request(order_data: Mapping[str, Any], *, fno: str, today: date) -> OrderRequest:
+def read_request(order_data: Mapping[str, Any], *, fno: str) -> OrderRequest:
     """Check what is asked. `id` is taken as our reference, and a fresh one is made where none is given.
 
     Raises:
-        FNOValidationError: fields missing, unknown or malformed, a date in the past, an identity number anywhere.
+        FNOValidationError: fields missing, unknown or malformed, an identity number anywhere.
     """
     fields = {key: value for key, value in order_data.items() if key not in _DERIVED}
     fields["reference"] = order_data.get("reference") or order_data.get("id") or f"fno-{uuid4().hex}"
@@ -42,9 +42,17 @@ def read_request(order_data: Mapping[str, Any], *, fno: str, today: date) -> Ord
         raise FNOValidationError(
             f"an order of type {request.type.value} needs {', '.join(missing)}", fno=fno, hint="Add it"
         )
+    return request
+
+
+def check_dates(request: OrderRequest, today: date, *, fno: str) -> None:
+    """Refuse what is asked for a day before today.
+
+    Raises:
+        FNOValidationError: a date is past.
+    """
     for name in ("requested_date", "effective_date"):
         check_not_past(getattr(request, name), today, fno=fno, what=name)
-    return request
 
 
 def check_not_past(day: date | None, today: date, *, fno: str, what: str) -> None:

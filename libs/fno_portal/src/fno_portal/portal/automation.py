@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
+import json
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -12,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 from urllib.parse import urljoin
+from uuid import uuid4
 
 from playwright.async_api import Browser, BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
@@ -36,7 +40,9 @@ from fno_portal.portal.evidence import EvidenceRoom
 from fno_portal.portal.selectors import SelectorSet, load_selectors
 from fno_portal.portal.totp import TotpSeed
 
+_LOG = logging.getLogger("fno_portal.portal")
 _CLOSE_S = 5
+_LOCK_EVERY_S = 0.1
 # The end of Playwright's call log where the page that should come has not come.
 _NO_ANSWER = re.compile(r"navigations? to finish\W*$")
 CAPTCHA = ".captcha, .g-recaptcha, .h-captcha, iframe[src*='captcha']"
@@ -113,6 +119,7 @@ class FNOPortalAutomation:
         self._start_lock = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
         self._logins = 0
+        self._known_state = b""
 
     @property
     def logins(self) -> int:
@@ -140,11 +147,22 @@ class FNOPortalAutomation:
             return self.context
 
     async def _open_context(self, browser: Browser) -> BrowserContext:
-        state = self._state_file()
-        kept = str(state) if state is not None and state.exists() else None
-        context = await browser.new_context(storage_state=kept)
+        context = await self._with_kept_state(browser) or await browser.new_context()
         context.set_default_timeout(self._wait_ms)
         return context
+
+    async def _with_kept_state(self, browser: Browser) -> BrowserContext | None:
+        """A context in the kept session; None where none is kept, or what is kept is damaged: then we log in anew."""
+        self._known_state = self._read_state()
+        if not self._known_state:
+            return None
+        try:
+            return await browser.new_context(storage_state=json.loads(self._known_state))
+        except (ValueError, TypeError, AttributeError, PlaywrightError) as error:
+            if not browser.is_connected():
+                raise
+            _LOG.warning("the kept session of %s is damaged (%s)", self.name, type(error).__name__)
+            return None
 
     async def close(self) -> None:
         """Close the session, and the browser where nobody else uses it."""
@@ -177,10 +195,13 @@ class FNOPortalAutomation:
             await self._log_in_on(self.page, login_selector)
 
     async def ensure_logged_in(self, page: Page, portal_url: str, seen: int) -> None:
-        """Log in, unless somebody has since the caller saw `seen` log-ins (see `logins`)."""
+        """Log in, unless somebody has since the caller saw `seen` log-ins (see `logins`), in whatever process.
+
+        Where another process has, its session is taken over, which need not be better: ask the portal again.
+        """
         form = self.selectors.page("login")
-        async with self._login_lock:
-            if self._logins > seen:
+        async with self._login_lock, self._alone():
+            if self._logins > seen or await self._take_over(page.context):
                 return
             await self.goto(page, urljoin(portal_url, form["path"]), "login")
             await self._log_in_on(page, form)
@@ -342,6 +363,47 @@ class FNOPortalAutomation:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One log-in of an account at a time, over all processes that keep its session in the same place.
+
+        A portal may end one session with the next, or take a one-time code once only.
+        """
+        state = self._state_file()
+        if state is None:
+            yield
+            return
+        state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            while not _locked(lock):  # noqa: ASYNC110 - the other process cannot set an event of ours
+                await asyncio.sleep(_LOCK_EVERY_S)
+            yield
+        finally:
+            os.close(lock)
+
+    async def _take_over(self, context: BrowserContext) -> bool:
+        """Whether the kept session is not the one that we know, and its cookies are in place now."""
+        kept = self._read_state()
+        if kept in (b"", self._known_state):
+            return False
+        self._known_state = kept
+        try:
+            cookies = json.loads(kept)["cookies"]
+            await context.clear_cookies()
+            await context.add_cookies(cookies)
+        except (ValueError, TypeError, KeyError, AttributeError, PlaywrightError):
+            return False
+        return True
+
+    def _read_state(self) -> bytes:
+        """The kept session, or nothing."""
+        file = self._state_file()
+        try:
+            return file.read_bytes() if file is not None else b""
+        except OSError:
+            return b""
+
     def _state_file(self) -> Path | None:
         if self._state_dir is None:
             return None
@@ -354,10 +416,14 @@ class FNOPortalAutomation:
             return
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Made with its mode first: Playwright would write the cookies into a world-readable file.
-        fresh = file.with_suffix(".new")
-        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        await self.context.storage_state(path=fresh)
-        fresh.replace(file)
+        fresh = file.with_suffix(f".{uuid4().hex[:8]}")
+        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            await self.context.storage_state(path=fresh)
+            self._known_state = fresh.read_bytes()
+            fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 class OpenservePortalAutomation(FNOPortalAutomation):
@@ -442,6 +508,14 @@ async def read_results(portal: FNOPortalAutomation, page: Page, where: Mapping[s
             "a package has no name", fno=portal.name, hint="Check the selectors of packages"
         )
     return {"available": found["available"], "is_covered": found["available"], "packages": packages}
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 async def _closed(thing: Page | BrowserContext) -> None:

@@ -175,7 +175,11 @@ class PortalClient(DriverBase):
             for row in await page.locator(where["row"]).all():
                 if (await row.locator(where["reference"]).inner_text()).strip() == reference:
                     return await self._read_order(row, where)
-        return None
+        raise FNOProtocolError(
+            "the look-up shows others' orders alone",
+            fno=self.name,
+            hint="Ask the operator for the order, or mend the selectors of `orders`",
+        )
 
     async def _read_order(self, box: Any, where: Mapping[str, Any]) -> dict[str, Any]:
         word = (await box.locator(where["status"]).first.inner_text()).strip()
@@ -220,7 +224,8 @@ class PortalClient(DriverBase):
         await self.channel.spend()
         form = self._page("login")
         choices = [wanted, *([other] if other else [])]
-        for _ in range(2):
+        # Our session, that of another process, one of our own again.
+        for _ in range(3):
             seen = self.portal.logins
             await self.portal.goto(page, urljoin(self.portal_url, path), action)
             shown = await self.portal.expect(page, [*choices, form["password"]], action)

@@ -15,6 +15,19 @@ from fno_portal.errors import FNOConfigError
 _FILE = re.compile(r"^(?P<operator>[\w-]+)\.v(?P<version>\d+)\.json$")
 
 
+class _Page(dict[str, Any]):
+    """The names on one page; one that is missing is a mistake in the file."""
+
+    def __init__(self, operator: str, where: str, names: Mapping[str, Any]) -> None:
+        super().__init__(names)
+        self._operator, self._where = operator, where
+
+    def __missing__(self, name: str) -> Any:
+        raise FNOConfigError(
+            f"{self._where} do not name {name!r}", fno=self._operator, hint="Add it to the file"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SelectorSet:
     """One version of one portal: a page per key, each a mapping of names to CSS selectors or paths."""
@@ -35,7 +48,8 @@ class SelectorSet:
                 fno=self.operator,
                 hint="Add it to the file",
             )
-        return self.pages[name]
+        where = f"the selectors v{self.version} of the page {name!r}"
+        return _Page(self.operator, where, self.pages[name])
 
 
 def load_selectors(operator: str, version: int | None = None, directory: Path | None = None) -> SelectorSet:
@@ -56,19 +70,35 @@ def load_selectors(operator: str, version: int | None = None, directory: Path | 
     return SelectorSet(operator, wanted, _pages(files, operator, wanted))
 
 
-def _pages(files: dict[tuple[str, int], str], operator: str, version: int) -> dict[str, Any]:
+def _pages(
+    files: dict[tuple[str, int], str], operator: str, version: int, above: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    data = _read(files, operator, version)
+    base = data.pop("extends", None)
+    if not all(isinstance(page, dict) for page in data.values()):
+        raise _wrong(operator, version, "have a page that is no object")
+    if base is None:
+        return data
+    found = _FILE.match(f"{base}.json")
+    key = (found["operator"], int(found["version"])) if found else None
+    if key not in files or base in above:
+        raise _wrong(operator, version, f"extend {base!r}, which is not there or extends them")
+    pages = _pages(files, *key, (*above, base))
+    return {key: {**pages.get(key, {}), **data.get(key, {})} for key in pages | data}
+
+
+def _read(files: dict[tuple[str, int], str], operator: str, version: int) -> dict[str, Any]:
     try:
         data = json.loads(files[operator, version])
     except ValueError:
-        raise FNOConfigError(
-            f"selectors v{version} are not JSON", fno=operator, hint="Mend the file"
-        ) from None
-    base = data.pop("extends", None)
-    if base is None:
-        return dict(data)
-    name, number = base.rsplit(".v", 1)
-    pages = _pages(files, name, int(number))
-    return {key: {**pages.get(key, {}), **data.get(key, {})} for key in pages | data}
+        raise _wrong(operator, version, "are not JSON") from None
+    if not isinstance(data, dict):
+        raise _wrong(operator, version, "are no JSON object")
+    return data
+
+
+def _wrong(operator: str, version: int, what: str) -> FNOConfigError:
+    return FNOConfigError(f"selectors v{version} {what}", fno=operator, hint="Mend the file")
 
 
 def _shipped() -> dict[tuple[str, int], str]:

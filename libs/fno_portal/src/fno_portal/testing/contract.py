@@ -68,6 +68,8 @@ class Subject:
 
 
 Rule = Callable[[Subject], Awaitable[None]]
+# Wide, for a busy machine: what is asked for is there long before.
+_PATIENCE_S = 60
 ID_NUMBER = "8001015009087"
 VERIFIED = RicaVerification(
     verified_by="the contract suite",
@@ -79,9 +81,11 @@ VERIFIED = RicaVerification(
 
 
 @asynccontextmanager
-async def _client(make: Callable[[], FNOClient], deadline_s: float = 20) -> AsyncIterator[GuardedClient]:
+async def _client(
+    make: Callable[[], FNOClient], *, deadline_s: float = _PATIENCE_S, order_deadline_s: float = _PATIENCE_S
+) -> AsyncIterator[GuardedClient]:
     client = make()
-    limits = Limits(rate=1000, period_s=1, deadline_s=deadline_s, order_deadline_s=deadline_s)
+    limits = Limits(rate=1000, period_s=1, deadline_s=deadline_s, order_deadline_s=order_deadline_s)
     try:
         yield GuardedClient(client, client.name, Channel(client.name, limits))
     finally:
@@ -268,7 +272,8 @@ async def unknown_order_is_not_found(subject: Subject) -> None:
 
 async def lost_answer_is_one_order(subject: Subject) -> None:
     """The operator takes the order and never answers: the desk looks it up, and nothing is sent twice."""
-    async with _client(subject.make, deadline_s=0.6) as client:
+    # Long enough for the order to be there: what is late is the answer.
+    async with _client(subject.make, order_deadline_s=2) as client:
         if (
             subject.faults is None
             or client.describe().channel == "portal"

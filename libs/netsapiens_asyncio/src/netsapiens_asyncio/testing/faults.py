@@ -13,7 +13,7 @@ Kind = Literal[
     "status",  # answer `status` without doing it
     "status_after",  # do it, and answer `status`
     "rate_limit",  # 429 with Retry-After: `seconds`
-    "slow",  # wait `seconds` first
+    "slow",  # wait `seconds` of the PBX's clock first
     "cut",  # do it, and close the connection without an answer
     "cut_early",  # close the connection without doing it
     "no_effect",  # answer 202 without doing it

@@ -130,7 +130,7 @@ class FakePbx:
     async def _misbehave(self, fault: Fault, asked: Asked) -> Reply | None:
         match fault.kind:
             case "slow":
-                await asyncio.sleep(fault.seconds)
+                await self.clock.sleep(fault.seconds)
             case "expire_token":
                 if asked.token in self.state.tokens:
                     self.state.tokens[asked.token].expires_at = 0

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from demarc.adapters.freeradius.engine import port_problem
+from demarc.adapters.freeradius.engine import listening, port_problem
 from demarc.adapters.freeradius.raddb import RadiusConfig, find_binary, find_library_dir
 from demarc.adapters.processes.service_user import SERVICE_USER
 from demarc.kernel.errors import Misconfigured
@@ -99,13 +99,6 @@ def _user(config: RadiusConfig) -> Iterable[Check]:
 
 
 def _ports(config: RadiusConfig) -> Iterable[Check]:
-    for variable, port in (
-        ("DEMARC_RADIUS_AUTH_PORT", config.auth_port),
-        ("DEMARC_RADIUS_ACCT_PORT", config.acct_port),
-    ):
-        reason = port_problem(str(config.host), port)
-        yield Check(
-            f"UDP port {port} on {config.host}",
-            reason is None,
-            "free" if reason is None else f"{reason}: stop what holds it, or set {variable} to another port",
-        )
+    for place in listening(config):
+        problem = port_problem(place)
+        yield Check(f"UDP port {place.port} on {place.host}", problem is None, problem or "free")

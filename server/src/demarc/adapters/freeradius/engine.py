@@ -22,6 +22,7 @@ from demarc.adapters.freeradius.raddb import (
 )
 from demarc.adapters.freeradius.server_log import LineKind, ServerLog
 from demarc.adapters.freeradius.status import ask_status
+from demarc.adapters.processes.listening import Listening
 from demarc.adapters.processes.owned import OwnedProcess
 from demarc.kernel.errors import Misconfigured, Unavailable
 from demarc.kernel.logs import logger
@@ -164,24 +165,27 @@ def check_ports(config: RadiusConfig) -> None:
     Raises:
         Misconfigured: naming the port and the variable that changes it.
     """
-    for variable, port in (
-        ("DEMARC_RADIUS_AUTH_PORT", config.auth_port),
-        ("DEMARC_RADIUS_ACCT_PORT", config.acct_port),
-    ):
-        if (reason := port_problem(str(config.host), port)) is not None:
-            raise Misconfigured(
-                f"UDP port {port} on {config.host} cannot be used ({reason}): stop what holds it "
-                f"(`ss -lunp 'sport = :{port}'`), or set {variable} to another port"
-            )
+    for place in listening(config):
+        if (problem := port_problem(place)) is not None:
+            raise Misconfigured(problem)
 
 
-def port_problem(host: str, port: int) -> str | None:
-    """Why a UDP port cannot be bound, None when it can."""
+def listening(config: RadiusConfig) -> tuple[Listening, Listening]:
+    """Where the server takes log-ins and accounting."""
+    host = str(config.host)
+    return (
+        Listening("UDP", host, config.auth_port, "DEMARC_RADIUS_HOST", "DEMARC_RADIUS_AUTH_PORT"),
+        Listening("UDP", host, config.acct_port, "DEMARC_RADIUS_HOST", "DEMARC_RADIUS_ACCT_PORT"),
+    )
+
+
+def port_problem(place: Listening) -> str | None:
+    """Why a UDP port cannot be bound and what to do, None when it can."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind((host, port))
+            probe.bind((place.host, place.port))
         except OSError as error:
-            return error.strerror
+            return place.advice(error)
     return None
 
 

@@ -15,6 +15,7 @@ from demarc.modules.access.states import MessageAuthenticatorMode, NasStatus, Po
 NAME_LENGTH = 100
 USERNAME_LENGTH = range(3, 65)
 PASSWORD_LENGTH = range(8, 256)
+LAST_CHARACTER = "\uffff"
 NAS_SECRET_LENGTH = range(8, 129)
 CIRCUIT_ID_LENGTH = 253
 SESSIONS_MAX = 1000
@@ -52,13 +53,16 @@ def clean_username(username: str) -> str:
 
 
 def clean_password(password: str) -> str:
-    """8 to 255 characters, none of them a control character; MS-CHAPv2 and PAP see it as it is."""
+    """8 to 255 characters of 16 bits, none of them a control character; MS-CHAPv2 and PAP see it as it is."""
     if len(password) not in PASSWORD_LENGTH:
         raise invalid(
             "password", f"has to be {PASSWORD_LENGTH.start} to {PASSWORD_LENGTH.stop - 1} characters"
         )
     if not password.isprintable():
         raise invalid("password", "control characters are not possible")
+    # FreeRADIUS makes the NT hash of what PAP brings in characters of 16 bits; what needs two of them never matches.
+    if max(password) > LAST_CHARACTER:
+        raise invalid("password", "emoji and other characters beyond U+FFFF are not possible")
     return password
 
 

@@ -34,9 +34,10 @@ def has_no_credit_left(ref: str, status: str) -> Conflict:
 
 
 def refund_exceeds(wanted_minor: int, free_minor: int) -> Conflict:
+    left = f"{free_minor} minor units" if free_minor else "nothing"
+    asked = f", not {wanted_minor}" if wanted_minor else ""
     return Conflict(
-        f"{free_minor} minor units of this payment can be paid back, not {wanted_minor}; "
-        "credit or void an invoice that used it first",
+        f"{left} of this payment can be paid back{asked}; credit or void an invoice that used it first",
         code="REFUND_EXCEEDS_PAYMENT",
     )
 

@@ -69,6 +69,8 @@ class NewInvoice:
         if not self.lines:
             raise invalid("line_items", "an invoice needs at least one line")
         check_amount("amount", self.subtotal_minor)
+        if self.period_start and self.period_end and self.period_end < self.period_start:
+            raise invalid("period_end", "has to be at or after period_start")
         if self.ref is not None and (len(self.ref) > REF_LENGTH or not _REF.fullmatch(self.ref)):
             raise invalid(
                 "id", f"has to be 1 to {REF_LENGTH} letters, digits, dots, colons, dashes or underscores"
@@ -91,12 +93,16 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class NewCreditNote:
-    """What is taken back of an invoice, before tax: these lines, or an amount, or (neither) all that is left."""
+    """What is taken back of an invoice, before tax: these lines, or an amount, or (neither) all that is left.
+
+    `is_settlement`: nobody asked for it; what was agreed changed after its month was billed.
+    """
 
     reason: str
     amount_minor: int | None = None
     lines: tuple[Credit, ...] = ()
     currency: str | None = None
+    is_settlement: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", _text("reason", self.reason, 500))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -114,6 +115,7 @@ credit_note = tenant_table(
     Column("tax_minor", BigInteger, nullable=False),
     Column("total_minor", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("is_settlement", Boolean, nullable=False, server_default="false"),  # of a month that changed
     Column("issued_on", Date, nullable=False),
     at("created_at"),
     CheckConstraint("total_minor = subtotal_minor + tax_minor", name="total_adds_up"),

@@ -6,14 +6,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from jinja2 import DebugUndefined, StrictUndefined, TemplateError, meta
+from jinja2 import DebugUndefined, StrictUndefined, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from demarc.kernel.errors import Invalid, invalid
 
 FALLBACK_LANGUAGE = "en"
 
-# A tenant writes its own templates: they run in Jinja2's sandbox. The output is plain text, so nothing is escaped.
+# A tenant writes its own templates: they run in Jinja2's sandbox, and hold only what ends soon and stays small. What repeats or
+# multiplies (loops, macros, calls, `*`, `%`, `set`) could hold up every tenant, or fill the memory, with a line of text.
+# The output is plain text, so nothing is escaped.
+_STATEMENTS = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.If)
+_VALUES = (
+    *(nodes.Name, nodes.Const, nodes.List, nodes.Tuple, nodes.Getattr, nodes.Getitem, nodes.CondExpr),
+    *(nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Test, nodes.Filter, nodes.Keyword),
+    *(nodes.Add, nodes.Sub, nodes.Div, nodes.FloorDiv, nodes.Neg, nodes.Pos, nodes.Concat),
+)
+FILTERS = frozenset(
+    ("capitalize", "d", "default", "first", "last", "length", "lower", "string", "title", "trim", "upper")
+)
+_TOO_MUCH = (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError)
+"""What parser and compiler raise over text that is nested too deep or holds a number of too many digits."""
 _JINJA = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined,
     autoescape=False,
@@ -41,11 +54,42 @@ class Text:
 
 
 def check_syntax(field: str, template: str) -> None:
-    """Raises `Invalid` with Jinja2's own words when the template cannot be parsed."""
+    """Raises `Invalid` when the template cannot be parsed (in Jinja2's own words) or holds what wording may not."""
     try:
-        _JINJA.parse(template)
+        tree = _JINJA.parse(template)
+        strange = next(filter(None, map(_strange, tree.find_all(nodes.Node))), None)
+        if strange is None:
+            _JINJA.compile(tree)
     except TemplateError as error:
         raise invalid(field, f"is not a valid template: {error}") from None
+    except _TOO_MUCH:
+        raise invalid(
+            field, "is not a valid template: it is nested too deep, or a number is too long"
+        ) from None
+    if strange is not None:
+        raise invalid(field, f"{strange}; a template may hold names, if and the filters {_FILTERS_TOLD}")
+
+
+_FILTERS_TOLD = ", ".join(sorted(FILTERS))
+
+
+def _strange(node: nodes.Node) -> str | None:
+    """What a template may not hold, in words."""
+    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+        return f"line {node.lineno} has the filter {node.name}"
+    if not isinstance(node, (*_STATEMENTS, *_VALUES)):
+        return f"line {node.lineno} has {_WORDS.get(type(node), type(node).__name__.lower())}"
+    return None
+
+
+_WORDS = {
+    nodes.For: "a loop",
+    nodes.Call: "a call",
+    nodes.Assign: "set",
+    nodes.Mul: "*",
+    nodes.Pow: "**",
+    nodes.Mod: "%",
+}
 
 
 def render(wording: Wording, context: Mapping[str, object]) -> Text:
@@ -58,6 +102,8 @@ def render(wording: Wording, context: Mapping[str, object]) -> Text:
 
 
 def _rendered(environment: SandboxedEnvironment, wording: Wording, context: Mapping[str, object]) -> Text:
+    check_syntax("subject", wording.subject)
+    check_syntax("body", wording.body)
     try:
         subject = environment.from_string(wording.subject).render(context)
         body = environment.from_string(wording.body).render(context)

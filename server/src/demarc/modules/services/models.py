@@ -38,14 +38,14 @@ service = tenant_table(
     Column("subscription_id", BigInteger, nullable=False),
     Column("plan_id", BigInteger, nullable=False),
     Column("service_type", String(40), nullable=False),
-    Column("name", String(100), nullable=False),
+    Column("name", String(100), nullable=False, info=personal("service_type")),
     Column("status", String(30), nullable=False),
     Column("provisioning_status", String(20), nullable=False),
     Column(
         "resumes_to", String(30)
     ),  # the status beneath a lock or a notice period; NULL when it is the one shown
     Column("held_by", String(20)),  # the gravest open lock
-    Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb"), info=personal("'{}'::jsonb")),
     Column("download_bps", BigInteger, nullable=False),
     Column("upload_bps", BigInteger, nullable=False),
     Column(
@@ -98,7 +98,7 @@ service_lock = tenant_table(
     "service_lock",
     Column("service_id", BigInteger, nullable=False),
     Column("kind", String(20), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Text, nullable=False, info=personal("''")),
     Column("placed_by", Text, nullable=False),
     Column("lifted_by", Text),
     at("placed_at"),
@@ -129,8 +129,8 @@ plan_change = tenant_table(
     Column("service_id", BigInteger, nullable=False),
     Column("from_plan_id", BigInteger, nullable=False),
     Column("to_plan_id", BigInteger, nullable=False),
-    Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("config", JSONB, nullable=False, server_default=text("'{}'::jsonb"), info=personal("'{}'::jsonb")),
+    Column("reason", Text, nullable=False, server_default="", info=personal("''")),
     Column("status", String(20), nullable=False),
     Column("error", Text),
     Column("requested_by", Text, nullable=False),

@@ -40,6 +40,7 @@ subscription_term = tenant_table(
     tenant_fk("subscription_id", "subscription"),
     tenant_fk("plan_id", "plan"),
     append_only=True,
+    role_policies={"demarc_ingest": "SELECT"},  # metering prices what began before a change of plan
 )
 """What was agreed before a change of plan, until when: so a month can be billed in parts. The present term is no row."""
 Index(

@@ -77,6 +77,14 @@ _TERMS = Query(
     .where(mine(subscription_term), subscription_term.c.subscription_id == bindparam("subscription_id"))
     .order_by(subscription_term.c.ended_at, subscription_term.c.id)
 )
+_PAST_TERMS = Query(
+    select(subscription_term)
+    .where(
+        mine(subscription_term),
+        subscription_term.c.subscription_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
+    )
+    .order_by(subscription_term.c.ended_at, subscription_term.c.id)
+)
 
 LISTING = Listing(
     subscription,
@@ -126,6 +134,14 @@ async def list_terms(tx: Tx, agreed: Subscription) -> list[Term]:
     return [*terms, Term(agreed.plan_id, agreed.monthly_minor, started_at, None)]
 
 
+async def list_past_terms(tx: Tx, ids: Collection[int]) -> dict[int, list[PastTerm]]:
+    """What was agreed before each change of plan, the oldest first, of those subscriptions that changed theirs."""
+    past: dict[int, list[PastTerm]] = {}
+    for term in await tx.fetch(_PAST_TERMS, PastTerm, ids=[*ids]):
+        past.setdefault(term.subscription_id, []).append(term)
+    return past
+
+
 async def refs_of(tx: Tx, ids: Collection[int]) -> dict[int, str]:
     """The `/api` ids of these subscriptions."""
     rows = await tx.connection.fetch(_REFS.sql, *_REFS.arguments({"tenant_id": tx.tenant.id, "ids": [*ids]}))
@@ -145,6 +161,7 @@ _BILLABLE = (
     or_(
         subscription.c.canceled_at.is_(None),
         subscription.c.canceled_at >= bindparam("running_at", type_=subscription.c.started_at.type),
+        subscription.c.id == any_(bindparam("left_over", type_=ARRAY(BigInteger))),
     ),
 )
 _COUNT_BILLABLE = Query(select(func.count()).select_from(subscription).where(*_BILLABLE))
@@ -157,20 +174,34 @@ _LIST_BILLABLE = Query(
 )
 
 
-async def count_billable(tx: Tx, *, running_at: datetime, started_before: datetime) -> int:
-    """How many subscriptions ran for some time between the two moments."""
-    return int(await tx.value(_COUNT_BILLABLE, running_at=running_at, started_before=started_before))
+async def count_billable(
+    tx: Tx, *, running_at: datetime, started_before: datetime, left_over: Collection[int]
+) -> int:
+    """How many subscriptions `list_billable` walks through."""
+    return int(
+        await tx.value(
+            _COUNT_BILLABLE, running_at=running_at, started_before=started_before, left_over=[*left_over]
+        )
+    )
 
 
 async def list_billable(
-    tx: Tx, *, running_at: datetime, started_before: datetime, after_id: int, limit: int, skip: int = 0
+    tx: Tx,
+    *,
+    running_at: datetime,
+    started_before: datetime,
+    left_over: Collection[int],
+    after_id: int,
+    limit: int,
+    skip: int = 0,
 ) -> list[Subscription]:
-    """Subscriptions that ran for some time between the two moments, in order of id, behind `after_id`."""
+    """Subscriptions that ran for some time between the two moments, and those left over, in order of id, behind `after_id`."""
     return await tx.fetch(
         _LIST_BILLABLE,
         Subscription,
         running_at=running_at,
         started_before=started_before,
+        left_over=[*left_over],
         after_id=after_id,
         limit=limit,
         skip=skip,

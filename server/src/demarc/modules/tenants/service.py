@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import asyncpg
 from sqlalchemy import bindparam, update
 
 from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Database, Tx
-from demarc.kernel.errors import Forbidden, invalid
-from demarc.kernel.money import exponent
+from demarc.kernel.errors import Conflict, Forbidden, invalid
 from demarc.kernel.outbox import emit
 from demarc.kernel.sql import Query
 from demarc.modules.audit.service import record
+from demarc.modules.tenants.inputs import SETTINGS, NewTenant, clean_setting
 from demarc.modules.tenants.models import tenant
 
 ENTITY = "tenant"
@@ -21,6 +21,11 @@ _SET_OFFSET = Query(
     update(tenant)
     .where(tenant.c.id == bindparam("id"))
     .values(clock_offset=bindparam("clock_offset", type_=tenant.c.clock_offset.type))
+)
+_SET_SETTINGS = Query(
+    update(tenant)
+    .where(tenant.c.id == bindparam("id"))
+    .values(settings=bindparam("settings", type_=tenant.c.settings.type))
 )
 _INSERT = """
     INSERT INTO tenant (id, slug, name, currency, time_zone, is_sandbox, settings)
@@ -43,23 +48,47 @@ async def create_tenant(
     """Open a tenant with its data key; its own transaction, since no tenant is bound yet.
 
     Raises:
-        Invalid: currency or time zone is not known.
+        Invalid: a value is not acceptable, such as a currency or a time zone that is not known.
+        Conflict: the slug is another tenant's (TENANT_TAKEN).
     """
-    exponent(currency)
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise invalid("time_zone", f"{time_zone!r} is not an IANA time zone") from None
+    new = NewTenant(slug, name, currency, time_zone, is_sandbox)
     async with database.directory() as connection, connection.transaction():
         new_id: int = tenant_id or await connection.fetchval("SELECT nextval('tenant_id_seq')")
         await connection.execute("SELECT set_config('app.tenant', $1, true)", str(new_id))
-        await connection.execute(_INSERT, new_id, slug, name, currency, time_zone, is_sandbox, settings or {})
+        values = (new.slug, new.name, new.currency, new.time_zone, new.is_sandbox, settings or {})
+        try:
+            await connection.execute(_INSERT, new_id, *values)
+        except asyncpg.UniqueViolationError:
+            raise Conflict(f"there is a tenant {slug} already", code="TENANT_TAKEN") from None
         await connection.execute(
             "INSERT INTO tenant_key (tenant_id, wrapped_key) VALUES ($1, $2)",
             new_id,
             master_key.new_data_key(new_id),
         )
     return new_id
+
+
+async def change_setting(tx: Tx, key: str, value: object) -> None:
+    """Set one of `SETTINGS`; None gives it up. What follows from it is the caller's to do.
+
+    Raises:
+        Invalid: there is no such setting, or it cannot have this value.
+    """
+    before = tx.tenant.settings
+    after = {name: kept for name, kept in before.items() if name != key}
+    cleaned = clean_setting(key, value) if value is not None or key not in SETTINGS else None
+    if cleaned is not None:
+        after[key] = cleaned
+    await tx.execute(_SET_SETTINGS, id=tx.tenant.id, settings=after)
+    await record(
+        tx,
+        "tenant.change_setting",
+        entity=ENTITY,
+        entity_id=tx.tenant.id,
+        before={key: before.get(key)},
+        after={key: cleaned},
+    )
+    await emit(tx, "tenant.setting_changed", entity=ENTITY, entity_id=tx.tenant.id, key=key)
 
 
 async def move_clock(tx: Tx, by: timedelta) -> timedelta:

@@ -7,6 +7,7 @@ from demarc.kernel.outbox import Event, projects
 from demarc.modules.catalog.queries import get_plan_by_id
 from demarc.modules.services.queries import get_service_by_id
 from demarc.modules.usage.caps import follow_plan, remove_cap
+from demarc.modules.usage.service import close_open
 
 
 @projects("service.created")
@@ -23,6 +24,12 @@ async def cap_as_changed(tx: Tx, event: Event) -> None:
     """Another plan, another cap, or none; what was carried this month counts on."""
     service = await get_service_by_id(tx, event.entity_id)
     await follow_plan(tx, service, await get_plan_by_id(tx, service.plan_id))
+
+
+@projects("subscription.plan_changed")
+async def part_what_is_metered(tx: Tx, event: Event) -> None:
+    """A session goes on over a change of plan; what it uses afterwards is the new plan's."""
+    await close_open(tx, subscription_id=event.entity_id)
 
 
 @projects("service.terminated")

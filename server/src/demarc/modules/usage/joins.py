@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, column, table
+from sqlalchemy import DateTime, and_, column, table
 
 from demarc.modules.usage.models import usage_record
 
-subscription = table("subscription", column("tenant_id"), column("id"), column("ref"))
+subscription = table(
+    "subscription",
+    column("tenant_id"),
+    column("id"),
+    column("ref"),
+    column("canceled_at", DateTime(timezone=True)),
+)
 customer = table("customer", column("tenant_id"), column("id"), column("uid"))
 
 RECORD_WITH_OWNERS = usage_record.join(

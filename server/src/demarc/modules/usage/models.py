@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from demarc.kernel.schema import at, one_of, tenant_fk, tenant_table, tenant_unique
+from demarc.kernel.schema import at, one_of, personal, tenant_fk, tenant_table, tenant_unique
 from demarc.modules.catalog.states import CapAction
 from demarc.modules.usage.states import BilledStatus, CrossingOutcome
 
@@ -50,7 +50,7 @@ usage_record = tenant_table(
     at("period_end"),
     Column("source_system", String(50), nullable=False),
     Column("source_record_id", String(255)),
-    Column("description", Text, nullable=False, server_default=""),
+    Column("description", Text, nullable=False, server_default="", info=personal("''")),
     Column("billed_status", String(20), nullable=False, server_default="pending"),
     Column("invoice_id", BigInteger),
     Column("invoice_ref", String(50)),
@@ -79,6 +79,13 @@ Index(
     usage_record.c.subscription_id,
     usage_record.c.period_start,
     usage_record.c.id,
+)
+Index(
+    "ix_usage_record_pending",
+    usage_record.c.tenant_id,
+    usage_record.c.period_start,
+    usage_record.c.id,
+    postgresql_where=text("billed_status = 'pending'"),
 )
 Index(
     "ix_usage_record_invoice",
@@ -172,7 +179,7 @@ data_top_up = tenant_table(
     Column("month_on", Date, nullable=False),
     Column("octets", BigInteger, nullable=False),
     Column("usage_record_id", BigInteger),  # what bills it; NULL: it was given
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default="", info=personal("''")),
     Column("placed_by", Text, nullable=False),
     at("created_at"),
     CheckConstraint("octets > 0", name="positive"),

@@ -12,7 +12,20 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
-from sqlalchemy import BigInteger, ColumnElement, Text, Uuid, and_, any_, bindparam, cast, func, select, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
@@ -311,7 +324,7 @@ async def _rate(
     billed: dict[Month, Decimal] = {}
     whole = {"price_ids": prices, "subscription_ids": subscriptions}
     for line in await _add_up(tx, whole, (BilledStatus.BILLED,)):
-        billed[line.month] = line.quantity
+        billed[line.month] = billed.get(line.month, Decimal(0)) + line.quantity
     if BilledStatus.BILLED in statuses:
         for line in await _add_up(tx, given, (BilledStatus.BILLED,)):
             if line.price_id is not None:
@@ -335,6 +348,29 @@ async def _list_bonuses(
     return {month: topped_up[month[0], month[3]] for month in metered if (month[0], month[3]) in topped_up}
 
 
+async def list_left_over(tx: Tx, *, canceled_before: datetime, started_before: datetime) -> list[int]:
+    """Ids of subscriptions that ended before the one moment and have unbilled usage from before the other, in order."""
+    given = {
+        "tenant_id": tx.tenant.id,
+        "canceled_before": canceled_before,
+        "started_before": started_before,
+    }
+    rows = await tx.connection.fetch(_LEFT_OVER.sql, *_LEFT_OVER.arguments(given))
+    return [row["subscription_id"] for row in rows]
+
+
+_LEFT_OVER = Query(
+    select(usage_record.c.subscription_id)
+    .distinct()
+    .select_from(RECORD_WITH_OWNERS)
+    .where(
+        mine(usage_record),
+        usage_record.c.billed_status == literal_column(f"'{BilledStatus.PENDING.value}'"),
+        usage_record.c.period_start < bindparam("started_before", type_=usage_record.c.period_start.type),
+        subscription.c.canceled_at < bindparam("canceled_before", type_=usage_record.c.period_start.type),
+    )
+    .order_by(usage_record.c.subscription_id)
+)
 _SUBSCRIPTIONS = bindparam("subscription_ids", type_=ARRAY(BigInteger))
 _COUNTED = _MEMBERSHIP | {
     "record_ids": usage_record.c.id == any_(bindparam("record_ids", type_=ARRAY(BigInteger))),

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from demarc.kernel.states import record_status_change
 from demarc.modules.audit.service import record
 from demarc.modules.catalog.queries import PlanUsagePrice, find_usage_price
 from demarc.modules.catalog.states import PriceModel
+from demarc.modules.subscriptions.queries import PastTerm, list_past_terms
 from demarc.modules.usage import statements
 from demarc.modules.usage.errors import already_billed, other_content
 from demarc.modules.usage.inputs import BULK_MAX, NewUsage, OnError, Span
@@ -165,6 +166,39 @@ async def mark_billed(tx: Tx, *, uid: UUID, invoice_id: int, invoice_ref: str) -
     return await get_usage_record(tx, uid)
 
 
+async def set_billed_status(tx: Tx, *, uid: UUID, status: BilledStatus, reason: str = "") -> UsageRecord:
+    """Leave an unbilled record out of invoices and reports (excluded, error), or take it in again (pending).
+
+    Raises:
+        NotFound: no such record.
+        Conflict: it is on an invoice, or the move is not a legal one.
+    """
+    before = await lock_usage_record(tx, uid)
+    if before.billed_status == status:
+        return before
+    if before.invoice_ref is not None:
+        raise already_billed(before.invoice_ref)
+    BILLING.check(BilledStatus(before.billed_status), status)
+    await tx.connection.execute(statements.SET_BILLED_STATUS, tx.tenant.id, before.id, status.value)
+    await record_status_change(
+        tx,
+        entity=ENTITY,
+        entity_id=before.id,
+        from_status=before.billed_status,
+        to_status=status.value,
+        reason=reason,
+    )
+    await record(
+        tx,
+        "usage_record.update",
+        entity=ENTITY,
+        entity_id=before.id,
+        before={"billed_status": before.billed_status},
+        after={"billed_status": status.value, "reason": reason},
+    )
+    return await get_usage_record(tx, uid)
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimedUsage:
     """Unbilled records that the transaction holds: nobody bills or raises them until it ends."""
@@ -204,6 +238,11 @@ async def bill_claimed(tx: Tx, claimed: ClaimedUsage, *, invoice_id: int, invoic
     return len(claimed.record_ids)
 
 
+async def close_open(tx: Tx, *, subscription_id: int) -> None:
+    """What is metered of its sessions from now on opens another record, at the price of the plan it is of by then."""
+    await tx.connection.execute(statements.CLOSE_OPEN, tx.tenant.id, subscription_id)
+
+
 async def release_billed(tx: Tx, *, invoice_id: int) -> int:
     """The invoice was voided: its usage is unbilled again. Metered records stay closed; new usage opens the next part."""
     status = await tx.connection.execute(statements.RELEASE_BILLED, tx.tenant.id, invoice_id)
@@ -230,13 +269,15 @@ async def _plan_prices(
 ) -> tuple[dict[int, PlanUsagePrice], list[Refusal]]:
     """The plan's price of the day they begin, by index, for records that came without one; and those that have none."""
     without = [i for i, row in enumerate(rows) if row.unit_price is None and row.subscription_id in owners]
+    past = await list_past_terms(tx, {owners[rows[i].subscription_id].subscription_id for i in without})
     known: dict[tuple[int, str, date], PlanUsagePrice | None] = {}
     found: dict[int, PlanUsagePrice] = {}
     refused = []
     for index in without:
         row = rows[index]
+        owner = owners[row.subscription_id]
         day = local_date(row.period_start, tx.tenant.time_zone)
-        key = (owners[row.subscription_id].plan_id, row.usage_type, day)
+        key = (_plan_at(row.period_start, owner, past), row.usage_type, day)
         if key not in known:
             known[key] = await find_usage_price(tx, *key)
         price = known[key]
@@ -250,6 +291,12 @@ async def _plan_prices(
         else:
             found[index] = price
     return found, refused
+
+
+def _plan_at(moment: datetime, owner: _Owner, past: Mapping[int, Sequence[PastTerm]]) -> int:
+    """The plan that the subscription was of at that moment."""
+    ended_later = (term.plan_id for term in past.get(owner.subscription_id, ()) if term.ended_at > moment)
+    return next(ended_later, owner.plan_id)
 
 
 def _refusals(rows: Sequence[NewUsage], owners: dict[str, _Owner]) -> list[Refusal]:

@@ -48,6 +48,7 @@ added AS MATERIALIZED (
 
 # What has an open record raises it; what is left has none, and opens the session's next part of that month. The update waits
 # for a bill that is just being made and then finds the record closed. NOT IN is hashed whatever the planner expects of `raised`.
+# What began under a plan that was left since (`past`) is that plan's, and is not raised: what follows is the present plan's.
 # A service that no subscription pays for fails the NOT NULL of subscription_id: the ingester keeps the line. $1 `uuid7_head`.
 RAISE = f"""
 WITH {_ADDED}, raised AS (
@@ -73,7 +74,7 @@ WITH {_ADDED}, raised AS (
 INSERT INTO usage_record (tenant_id, uid, subscription_id, customer_id, service_id, session_id, month_on, part, is_open,
                           usage_type, quantity, unit, unit_price, price_id, currency, input_octets, output_octets,
                           period_start, period_end, source_system, source_record_id)
-SELECT f.tenant_id, ($1::text || substr(gen_random_uuid()::text, 16))::uuid, s.subscription_id, u.customer_id, f.service_id, f.session_id, f.month_on, f.part, true,
+SELECT f.tenant_id, ($1::text || substr(gen_random_uuid()::text, 16))::uuid, s.subscription_id, u.customer_id, f.service_id, f.session_id, f.month_on, f.part, past.plan_id IS NULL,
        'bandwidth_gb', round((f.input_octets + f.output_octets)::numeric / 1073741824, 6), 'GB',
        coalesce(price.unit_price, 0), price.price_id, u.currency, f.input_octets, f.output_octets,
        f.first_at, f.last_at, 'radius', f.source_record_id
@@ -81,9 +82,15 @@ FROM fresh f
 LEFT JOIN service s ON s.tenant_id = f.tenant_id AND s.id = f.service_id
 LEFT JOIN subscription u ON u.tenant_id = s.tenant_id AND u.id = s.subscription_id
 LEFT JOIN LATERAL (
+    SELECT t.plan_id FROM subscription_term t
+    WHERE t.tenant_id = u.tenant_id AND t.subscription_id = u.id AND t.ended_at > f.first_at
+    ORDER BY t.ended_at, t.id LIMIT 1
+) past ON true
+LEFT JOIN LATERAL (
     SELECT CASE WHEN p.included > 0 THEN 0 ELSE p.unit_price END AS unit_price, CASE WHEN p.model <> 'flat' THEN p.id END AS price_id
     FROM plan_usage_price p
-    WHERE p.tenant_id = u.tenant_id AND p.plan_id = u.plan_id AND p.usage_type = 'bandwidth_gb'
+    WHERE p.tenant_id = u.tenant_id AND p.usage_type = 'bandwidth_gb'
+      AND p.plan_id = coalesce(past.plan_id, u.plan_id)
       AND p.effective_on <= (f.first_at AT TIME ZONE f.time_zone)::date
       AND (p.until_on IS NULL OR p.until_on > (f.first_at AT TIME ZONE f.time_zone)::date)
     ORDER BY p.until_on IS NULL, p.effective_on DESC LIMIT 1
@@ -150,6 +157,17 @@ MARK_BILLED = """
 UPDATE usage_record SET billed_status = 'billed', invoice_id = $3, invoice_ref = $4, billed_at = $5,
                         is_open = false, updated_at = now()
 WHERE tenant_id = $1 AND id = ANY($2::bigint[]) AND billed_status = 'pending'
+"""
+
+# $2 subscription: what is metered from now on opens the next part, at the price of the plan that it is of by then.
+CLOSE_OPEN = """
+UPDATE usage_record SET is_open = false, updated_at = now()
+WHERE tenant_id = $1 AND subscription_id = $2 AND is_open AND billed_status = 'pending'
+"""
+
+# $2 record, $3 status. A metered record is closed with it: what follows is another one's.
+SET_BILLED_STATUS = """
+UPDATE usage_record SET billed_status = $3, is_open = false, updated_at = now() WHERE tenant_id = $1 AND id = $2
 """
 
 RELEASE_BILLED = """

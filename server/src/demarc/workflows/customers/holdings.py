@@ -1,7 +1,7 @@
 """What hangs on a customer, found in the declared tables: a table that comes tomorrow is not forgotten.
 
-A row is a customer's if it has his `customer_id`; a row of another table, if it names such a row by a foreign key or by
-a column `<table>_id`.
+A row is a customer's if it has his `customer_id`; a row of another table, if it names such a row by a foreign key, by
+a column `<table>_id`, or by `entity` and `entity_id`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import BigInteger, Table
 
 from demarc.kernel.db import Tx
 from demarc.kernel.schema import PERSONAL, TENANT_SCOPED
@@ -20,8 +20,11 @@ from demarc.modules.registry import complete_metadata
 KEPT = frozenset({"ledger_account"})
 """An account of the ledger stays whose it was; a merge books its balance over."""
 
-_PROJECTIONS = frozenset({"aaa_login"})
-"""Copies of what stands elsewhere."""
+COPIES = frozenset({"outbox_event"})
+"""What is written of other rows: forgotten with them, but told nobody anything new."""
+
+_LEFT_OUT = frozenset({"aaa_login", "audit_log"})
+"""A projection, which ends with the subscriber; and the log, which is sealed and keeps its lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ def all_holdings() -> tuple[Holding, ...]:
         for table in complete_metadata().sorted_tables
         if table.info.get(TENANT_SCOPED)
         and table.name not in direct
-        and table.name not in _PROJECTIONS
-        and (links := _links(table, direct))
+        and table.name not in _LEFT_OUT
+        and (links := _told_of(direct) if "entity_id" in table.c else _links(table, direct))
     ]
     return (*direct.values(), *further)
 
@@ -74,6 +77,16 @@ def _links(table: Table, direct: dict[str, Holding]) -> list[str]:
         for column, target in linked.items()
         if target in direct
     ]
+
+
+def _told_of(direct: dict[str, Holding]) -> list[str]:
+    """Rows about the customer, or about a row of his that is known by the name of its table."""
+    about = [
+        f"(entity = '{name}' AND entity_id IN (SELECT id FROM {name} WHERE {holding.condition}))"  # noqa: S608 - our tables
+        for name, holding in direct.items()
+        if isinstance(getattr(holding.table.c.get("id"), "type", None), BigInteger)
+    ]
+    return ["(entity = 'customer' AND entity_id = $2)", *about]
 
 
 async def count_rows(tx: Tx, holding: Holding, customer_id: int) -> int:

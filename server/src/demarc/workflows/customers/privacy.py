@@ -21,6 +21,7 @@ from demarc.modules.services.states import ServiceStatus
 from demarc.modules.subscriptions.queries import list_subscriptions
 from demarc.modules.subscriptions.states import SubscriptionStatus
 from demarc.workflows.customers.holdings import (
+    COPIES,
     all_holdings,
     direct_holdings,
     forget_rows,
@@ -54,6 +55,8 @@ async def export_customer(tx: Tx, uid: UUID) -> Export:
     data: dict[str, list[dict[str, Any]]] = {}
     truncated = []
     for holding in all_holdings():
+        if holding.name in COPIES:
+            continue
         rows = await read_rows(tx, holding, row.id, limit=ROWS_MAX + 1)
         data[holding.name] = rows[:ROWS_MAX]
         if len(rows) > ROWS_MAX:

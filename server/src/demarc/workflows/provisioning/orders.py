@@ -97,7 +97,7 @@ async def _of(field_name: str, found: Awaitable[T]) -> T:
     try:
         return await found
     except NotFound as error:
-        raise NotFound(error.message, details=(Detail(field_name, error.message),)) from None
+        raise NotFound(error.message, code=error.code, details=(Detail(field_name, error.message),)) from None
 
 
 async def _answer_again(tx: Tx, existing: Service, order: ServiceOrder) -> Service:

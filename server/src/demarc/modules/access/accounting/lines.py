@@ -6,6 +6,7 @@ ASCII; empty lines are separators. What passes the gate cannot make `COPY` or a 
 
 from __future__ import annotations
 
+import codecs
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -178,7 +179,7 @@ class LineFormat:
             return "not of spool format version 1"
         if len(values) != len(self.fields):
             return f"has {len(values)} fields, not {len(self.fields)}"
-        return next(self._complaints(values), "text is not UTF-8 or holds a NUL")
+        return next(self._complaints(values), "is not acceptable")
 
     def _complaints(self, values: list[bytes]) -> Iterator[str]:
         for name, shape, value in zip(self.fields, self._shapes, values, strict=True):
@@ -196,17 +197,20 @@ def _lines(block: bytes, base: int) -> Iterator[tuple[int, bytes]]:
         offset += len(line) + 1
 
 
-def _readable(text: bytes) -> bytes | None:
-    """PostgreSQL stores UTF-8 without NUL; anything else is for the reject table."""
-    if b"\0" in text:
-        return None
-    if text.isascii():
-        return text
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return None
-    return text
+def _readable(text: bytes) -> bytes:
+    r"""PostgreSQL stores UTF-8 without NUL. Any other octet is kept as `\xHH`: an SSID in Latin-1 must not cost its session."""
+    text = text.replace(b"\0", b"\\\\x00")
+    return text if text.isascii() else text.decode(errors=_WRITTEN_OUT).encode()
+
+
+def _written_out(error: UnicodeError) -> tuple[str, int]:
+    """The octets that are not UTF-8, the backslash doubled for `COPY`."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(f"\\\\x{octet:02x}" for octet in error.object[error.start : error.end]), error.end
+
+
+_WRITTEN_OUT = "demarc.written_out"
+codecs.register_error(_WRITTEN_OUT, _written_out)
 
 
 @lru_cache(maxsize=65_536)

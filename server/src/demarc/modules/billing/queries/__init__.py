@@ -8,6 +8,7 @@ from demarc.modules.billing.queries.credits import (
     list_credit_note_lines,
     list_credit_notes,
 )
+from demarc.modules.billing.queries.fees import BilledFee, list_billed_fees
 from demarc.modules.billing.queries.invoices import (
     Invoice,
     InvoiceLine,
@@ -72,6 +73,7 @@ __all__ = [
     "AccountBalance",
     "AccountSummary",
     "Allocation",
+    "BilledFee",
     "CreditNote",
     "CreditNoteLine",
     "Invoice",
@@ -103,6 +105,7 @@ __all__ = [
     "list_allocations",
     "list_allocations_of_invoice",
     "list_balances",
+    "list_billed_fees",
     "list_credit_note_lines",
     "list_credit_notes",
     "list_credits",

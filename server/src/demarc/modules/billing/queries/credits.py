@@ -33,6 +33,7 @@ class CreditNote:
     tax_minor: int
     total_minor: int
     reason: str
+    is_settlement: bool
     issued_on: date
     created_at: datetime
 

@@ -127,6 +127,7 @@ async def _insert(
         tax_minor=tax,
         total_minor=subtotal + tax,
         reason=new.reason,
+        is_settlement=new.is_settlement,
         issued_on=issued_on,
         created_at=tx.now,
     )

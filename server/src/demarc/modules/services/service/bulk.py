@@ -198,6 +198,7 @@ async def _finish(tx: Tx, bulk: Bulk, status: BulkStatus, **counted: int) -> Bul
         Bulk,
         {"id": bulk.id},
         **counted,
+        action={},  # done, and what it says may be about a customer who wants to be forgotten
         status=status.value,
         updated_at=tx.now,
         finished_at=tx.now,

@@ -24,7 +24,9 @@ from demarc.modules.billing.rules import days_overdue
 from demarc.modules.billing.states import InvoiceStatus, LineKind, PaymentStatus, RunStatus
 from demarc.web.bss.parameters import ApiDate, ApiDatetime, Listed
 
-Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="minor units")]
+Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, strict=True, description="minor units")]
+Some = Annotated[int, Field(ge=1, le=AMOUNT_MAX, strict=True, description="minor units")]
+"""An amount that is not nothing. Neither is ever read out of a text or a truth value."""
 Ref = Annotated[str, Field(min_length=1, max_length=50)]
 LINES_MAX = 500
 
@@ -162,14 +164,14 @@ class CreditLineIn(BaseModel):
     """How much of which line of the invoice (the first is 1), before tax."""
 
     position: int = Field(ge=1, le=LINES_MAX)
-    amount: int = Field(ge=1, le=AMOUNT_MAX, description="minor units, before tax", examples=[2500])
+    amount: Some = Field(description="minor units, before tax", examples=[2500])
 
 
 class CreditNoteIn(BaseModel):
     """What to take back of an invoice: lines, or an amount over its lines in order, or (neither) all that is left."""
 
     reason: str = Field(min_length=1, max_length=500, examples=["Line was down for a week"])
-    amount: int | None = Field(None, ge=1, le=AMOUNT_MAX, description="minor units, before tax")
+    amount: Some | None = Field(None, description="minor units, before tax")
     currency: str | None = Field(None, min_length=3, max_length=3)
     line_items: list[CreditLineIn] = Field(default_factory=list, max_length=LINES_MAX)
 
@@ -223,9 +225,7 @@ class RefundIn(BaseModel):
     """Money to pay back to the customer: what is left of the payment, or a part of that."""
 
     reason: str = Field(min_length=1, max_length=500, examples=["Overpaid"])
-    amount: int | None = Field(
-        None, ge=1, le=AMOUNT_MAX, description="minor units; all that is left by default"
-    )
+    amount: Some | None = Field(None, description="minor units; all that is left by default")
     reference: str | None = Field(
         None, min_length=1, max_length=100, description="the same one again is the first refund"
     )
@@ -252,7 +252,7 @@ class PaymentIn(BaseModel):
 
     customer_id: UUID | None = Field(None, description="only needed without invoice_id")
     invoice_id: Ref | None = Field(None, examples=["in_xyz789"])
-    amount: int = Field(ge=1, le=AMOUNT_MAX, description="minor units", examples=[10000])
+    amount: Some = Field(examples=[10000])
     currency: str | None = Field(None, min_length=3, max_length=3)
     method: str = Field(min_length=1, max_length=40, examples=["bank_transfer"])
     reference: str | None = Field(

@@ -241,7 +241,7 @@ async def _named(found: Awaitable[T], field_name: str) -> T:
     try:
         return await found
     except NotFound as error:
-        raise NotFound(error.message, details=(Detail(field_name, error.message),)) from None
+        raise NotFound(error.message, code=error.code, details=(Detail(field_name, error.message),)) from None
 
 
 async def _subscriber_key(tx: Tx, uid: UUID | None) -> int | None:

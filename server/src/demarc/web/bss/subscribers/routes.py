@@ -46,6 +46,7 @@ from demarc.web.bss.subscribers.schemas import (
     SubscriberOut,
     SubscriberPatch,
     Surroundings,
+    WantedStatus,
     created_out,
     subscriber_out,
 )
@@ -128,6 +129,9 @@ async def patch(
         row = await move_to_pool(
             tx, subscriber_id=row.id, allocate_ip=body.wants_address, ip_pool_name=body.ip_pool_name
         )
+    if body.status is not None and body.status != row.status:
+        change = suspend_subscriber if body.status is WantedStatus.SUSPENDED else resume_subscriber
+        row = await change(tx, subscriber_id=row.id, reason="")
     return await _shown(tx, row)
 
 

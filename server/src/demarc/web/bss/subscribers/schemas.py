@@ -34,8 +34,8 @@ _USERNAME_MIN, _USERNAME_MAX = USERNAME_LENGTH.start, USERNAME_LENGTH.stop - 1
 _POOL_NAME = "without it the default pool"
 
 
-class FirstStatus(StrEnum):
-    """What a new subscriber may be."""
+class WantedStatus(StrEnum):
+    """What staff may make of a log-in; deleting it is another matter."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -75,7 +75,7 @@ class SubscriberIn(BaseModel):
         None, description="without it: the newest active service of this type that has no subscriber yet"
     )
     service_type: str | None = Field(None, min_length=1, max_length=40, examples=["fiber_internet"])
-    status: FirstStatus = FirstStatus.ACTIVE
+    status: WantedStatus = WantedStatus.ACTIVE
     bandwidth_profile: SubscriberSpeeds | None = None
     allocate_ip: bool | None = Field(None, description="a fixed address out of a pool")
     ip_pool_name: str | None = Field(
@@ -128,6 +128,7 @@ class SubscriberIn(BaseModel):
 class SubscriberPatch(BaseModel):
     """The fields to change; what is left out stays. `bandwidth_profile` null: the speeds of the service again."""
 
+    status: WantedStatus | None = Field(None, description="another one suspends or resumes the log-in")
     bandwidth_profile: SubscriberSpeeds | None = None
     allocate_ip: bool | None = Field(None, description="true: a fixed address; false: none any more")
     ip_pool_name: str | None = Field(None, min_length=1, max_length=100, description=_POOL_NAME)
@@ -145,9 +146,9 @@ class SubscriberPatch(BaseModel):
         return self
 
     def changes(self) -> dict[str, Any]:
-        """Columns of the subscriber; the pool is moved by `wants_address`."""
+        """Columns of the subscriber; `status` is a command, the pool is moved by `wants_address`."""
         given = self.model_dump(
-            exclude_unset=True, exclude={"bandwidth_profile", "allocate_ip", "ip_pool_name"}
+            exclude_unset=True, exclude={"status", "bandwidth_profile", "allocate_ip", "ip_pool_name"}
         )
         if "chap_enabled" in given:
             given["clear_text_enabled"] = given.pop("chap_enabled")

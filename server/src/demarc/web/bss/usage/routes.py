@@ -28,7 +28,7 @@ from demarc.modules.usage.queries import (
     report_of,
     usage_report,
 )
-from demarc.modules.usage.service import mark_billed
+from demarc.modules.usage.service import mark_billed, set_billed_status
 from demarc.modules.usage.states import BilledStatus
 from demarc.web.bss.parameters import ApiDatetime, SortParam, WindowDep, counts
 from demarc.web.bss.references import NOTHING, customer_key
@@ -48,6 +48,7 @@ from demarc.web.bss.usage.schemas import (
     UsageBulkOut,
     UsageRecordList,
     UsageRecordOut,
+    UsageRecordPatch,
 )
 from demarc.web.bss.usage.wire import (
     RecordQuery,
@@ -259,6 +260,21 @@ async def aggregate(body: AggregateIn, tx: TxDep) -> AggregateOut:
 async def get(record_id: UUID, tx: TxDep) -> Response:
     """One record."""
     return answer(record_wire(await get_usage_record(tx, record_id)))
+
+
+@router.on(
+    "PATCH",
+    "/records/{record_id}",
+    permission="usage.write",
+    problem=(404, 409),
+    response_model=UsageRecordOut,
+)
+async def patch(record_id: UUID, body: UsageRecordPatch, tx: TxDep) -> Response:
+    """Leave an unbilled record out of invoices and reports, or take it in again; one that is billed is 409."""
+    if body.billed_status is None:
+        return answer(record_wire(await get_usage_record(tx, record_id)))
+    changed = await set_billed_status(tx, uid=record_id, status=body.billed_status, reason=body.reason)
+    return answer(record_wire(changed))
 
 
 @router.on(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
@@ -254,6 +254,17 @@ class MarkBilledIn(BaseModel):
     """The invoice that the record is on."""
 
     invoice_id: str = Field(min_length=1, max_length=50, examples=["in_xyz789"])
+
+
+class UsageRecordPatch(BaseModel):
+    """What becomes of a record that is on no invoice."""
+
+    billed_status: Literal[BilledStatus.PENDING, BilledStatus.ERROR, BilledStatus.EXCLUDED] | None = Field(
+        None,
+        description="`excluded`: is not billed; `error`: is not billed before somebody has looked at it; "
+        "`pending`: is billed with the next invoice",
+    )
+    reason: str = Field("", max_length=500)
 
 
 def body_of(schema: dict[str, Any]) -> dict[str, Any]:
