@@ -10,6 +10,11 @@ PACKAGES := $(VENV)/.packages.stamp
 MANIFESTS := $(wildcard pyproject.toml uv.lock server/pyproject.toml libs/*/pyproject.toml)
 PYTHON_PATHS := $(wildcard server bench libs examples docs/*.py)
 
+# uv keeps what it downloads in the home; where that may not be written, in .tools.
+ifneq ($(shell [ -w "$$HOME" ] && echo yes),yes)
+export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
+endif
+
 # Test processes at a time; each has a PostgreSQL of its own.
 WORKERS ?= 2
 NETBOX := libs/netbox_circuit_manager

@@ -20,6 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# Seconds until a carrier that is not on this machine answers
+DELAY = 0.02
 PLUGIN = ROOT / "libs" / "netbox_circuit_manager"
 PREPARE = (
     'createdb -T nb_template netbox && netbox migrate --no-input --skip-checks >/dev/null && exec python "$@"'
@@ -46,10 +48,12 @@ def outside(arguments: list[str]) -> int:
 
 
 @contextmanager
-def simulator(shape: str, circuits: int, prefix: str):
-    """A carrier in a process of its own; gives its address."""
+def simulator(shape: str, circuits: int, prefix: str, *, delay: float = 0):
+    """A carrier in a process of its own, as many seconds away; gives its address."""
     command = [sys.executable, "-m", "netbox_circuit_manager.testing", "--shape", shape, "--port", "0"]
     command += ["--circuits", str(circuits), "--prefix", prefix]
+    if delay:
+        command += ["--fault", "slow", "--seconds", str(delay)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process.stdout.readline().split(" at ")[1].strip()
@@ -127,6 +131,7 @@ def inside(circuits: int, rows: int) -> None:
     paging = {**REST["circuits"]["paging"], "limit": 500}
     listed = {"circuits": {**REST["circuits"], "fields": fields, "paging": paging}}
     detailed = {"circuits": {**listed["circuits"], "details": "/circuits/{id}", "details_rows": "circuit"}}
+    in_turn = {**detailed, "requests_at_once": 1}
     with ExitStack() as stack:
         stack.enter_context(
             guide.dropped_in("mycarrier", guide.block("python", "class MyCarrierProviderSync("))
@@ -136,11 +141,17 @@ def inside(circuits: int, rows: int) -> None:
         kept = prepare("KEPT", "mycarrier", enter(simulator("guide", rows, "KEPT")), rows, {})
         many = prepare("MANY", "custom", enter(simulator("rest", circuits, "MANY")), circuits, listed)
         each = prepare("EACH", "custom", enter(simulator("rest", rows, "EACH")), rows, detailed)
+        away = [
+            prepare(name, "custom", enter(simulator("rest", rows, name, delay=DELAY)), rows, parameters)
+            for name, parameters in (("TURN", in_turn), ("AWAY", detailed))
+        ]
         table = [
             ("guide's provider, its own loop", rows, timed(guide_loop, bare, rows)),
             ("the same again, nothing changed", rows, timed(guide_loop, bare, rows)),
             ("guide's provider, run by the engine", rows, timed(batches, kept, rows)),
             ("shipped, a details request per circuit too", rows, timed(batches, each, rows)),
+            ("the same, 20 ms away, one request at a time", rows, timed(batches, away[0], rows)),
+            ("the same, 20 ms away, four at a time", rows, timed(batches, away[1], rows)),
         ]
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         table.append(("shipped, prices in the list", circuits, timed(batches, many, circuits)))

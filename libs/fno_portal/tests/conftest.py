@@ -98,7 +98,7 @@ def rica():
         method="in person",
         documents=["smart ID card"],
         evidence=b"scan",
-        verified_at=datetime(2026, 1, 5, tzinfo=UTC),
+        verified_at=datetime(2020, 1, 5, tzinfo=UTC),
     )
 
 

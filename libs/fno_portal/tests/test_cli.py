@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -131,19 +132,93 @@ def test_bad_input_ends_with_words(fno, arguments, says):
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ("address\n12 Main Road\n \n", "line 3: the address is empty"),
-        ("address,latitude,longitude\nx,north,18\n", "line 2: a coordinate is no number"),
-        ("address,latitude,longitude\nx,nan,18\n", "line 2: the coordinates are not on the globe"),
-        ("address,latitude\nx,-33\n", "line 2: only one coordinate"),
-        ("where\n12 Main Road\n", "line 2: the address is empty"),
+        ("where\n12 Main Road\n", "no column address, it begins with where"),
+        ("12 Main Road\n1 High Street\n", "no column address, it begins with 12 main road"),
+        ("", "it begins with nothing"),
     ],
 )
-def test_a_bad_line_of_a_csv_is_named(fno, sims, tmp_path, rows, says):
+def test_a_csv_without_its_columns_is_not_asked_for(fno, sims, tmp_path, rows, says):
     (tmp_path / "many.csv").write_text(rows)
     done = fno("coverage", "--csv", str(tmp_path / "many.csv"))
     assert done.returncode == 1
     assert says in done.stderr
     assert sims["vumatel", "document"].operator.requests == 0
+
+
+def test_bad_lines_of_a_csv_are_named_and_the_others_asked(fno, tmp_path):
+    bad = {
+        2: ",,",
+        3: "x,north,18",
+        5: "x,nan,18",
+        6: "x,-33,",
+        7: "12 Main Road, Rondebosch,-33,18",
+        8: "8001015009087 Road,,",
+    }
+    lines = [" Address ,latitude,LONGITUDE", *(bad.get(number, "12 Main Road,,") for number in range(2, 10))]
+    (tmp_path / "many.csv").write_text("\n".join(lines))
+    done = fno("coverage", "--csv", str(tmp_path / "many.csv"), "--fno", "vumatel", "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert [one.get("line") for one in told] == [2, 3, None, 5, 6, 7, 8, None]
+    assert [one["answers"][0]["state"] for one in told if one["answers"]] == ["covered"] * 2
+    for number, reason in (
+        (2, "empty"), (3, "no number"), (5, "globe"), (6, "only one"), (7, "in quotes"), (8, "identity number"),
+    ):  # fmt: skip
+        assert re.search(f"line {number}: .*{reason}", done.stderr)
+    assert "8001015009087" not in done.stdout + done.stderr
+
+
+def test_a_csv_as_spreadsheets_here_write_it(fno, tmp_path):
+    (tmp_path / "many.csv").write_text(
+        "\ufeffaddress;latitude;longitude\r\n12 Main Road, Rondebosch;-33,961;18,461\r\n"
+    )
+    done = fno("coverage", "--csv", str(tmp_path / "many.csv"), "--fno", "evotel", "--json")
+    assert json.loads(done.stdout)[0]["answers"][0]["state"] == "covered"
+
+
+def test_a_list_that_was_stopped_goes_on_where_it_was(env, sims, tmp_path):
+    sim = sims["vumatel", "document"]
+    (tmp_path / "many.csv").write_text("address\n" + "".join(f"{one} Long Street\n" for one in range(30)))
+    arguments = [sys.executable, "-m", "fno_portal.cli", "coverage", "--json", "--fno", "vumatel", "--csv"]
+    arguments.append(str(tmp_path / "many.csv"))
+    # A budget that lets ten through at once and the others never.
+    held = {**env, "FNO_VUMATEL_RATE": "10", "FNO_VUMATEL_PERIOD_S": "100000"}
+    running = subprocess.Popen(arguments, env=held, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while sim.operator.requests < 10 and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    _, words = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "run the same again" in words
+    assert "Traceback" not in words
+    asked = sim.operator.requests
+    done = subprocess.run(arguments, env=env, capture_output=True, text=True, check=True, timeout=120)
+    answers = [one["answers"][0] for one in json.loads(done.stdout)]
+    assert {one["state"] for one in answers} == {"not_covered"}
+    assert sum(one["cached"] for one in answers) >= 9
+    assert sim.operator.requests - asked <= 21
+    fresh = subprocess.run(
+        [*arguments, "--fresh"], env=env, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert not any(one["answers"][0]["cached"] for one in json.loads(fresh.stdout))
+
+
+def test_a_long_list_waits_for_our_own_budget(fno, env, tmp_path):
+    env |= {"FNO_VUMATEL_RATE": "4", "FNO_VUMATEL_PERIOD_S": "0.4", "FNO_VUMATEL_DEADLINE_S": "0.3"}
+    (tmp_path / "many.csv").write_text("address\n" + "".join(f"{one} Long Street\n" for one in range(15)))
+    done = fno("coverage", "--csv", str(tmp_path / "many.csv"), "--fno", "vumatel", "--json")
+    answers = [one["answers"] for one in json.loads(done.stdout)]
+    assert [[one["state"] for one in ones] for ones in answers] == [["not_covered"]] * 15
+
+
+def test_nothing_configured_is_no_empty_answer(fno, env):
+    for name in [name for name in env if name.startswith("FNO_") and name != "FNO_HOME"]:
+        del env[name]
+    done = fno("coverage", "12 Main Road")
+    assert done.returncode == 1
+    assert "no operator is configured" in done.stderr
 
 
 async def test_unmatched_mails_are_taken_off_by_a_person(fno, tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 import httpx
 import pytest
 
 from fno_portal import (
     Address,
     CoverageState,
+    FileAudit,
     FNOCircuitOpenError,
     FNOConfigError,
     FNOMasterPortal,
@@ -26,6 +30,7 @@ from fno_portal import (
 )
 from fno_portal.channel import Breaker, Channel
 from fno_portal.config import FileSecrets
+from fno_portal.coverage_file import FileCoverageCache
 from fno_portal.errors import FNOAuthError, FNOTimeoutError
 from fno_portal.testing.operator import API_KEY, PASSWORD, PREMISES, TOTP_SEED, USERNAME
 
@@ -181,6 +186,27 @@ async def test_rate_budget_is_kept():
         await channel.spend()
 
 
+async def test_waiting_for_our_own_budget_is_no_failure_of_the_operator(sims):
+    """AEx takes two requests for an address. Its breaker must stay closed, and a list of many is told to be patient."""
+    slow = {"rate": 1, "period_s": 60, "deadline_s": 0.4, "failures": 1}
+    config = {"evotel": {"base_url": sims["evotel", "aex"].url, "api_key": API_KEY, **slow}}
+    async with FNOMasterPortal(config) as portal:
+        reasons = [
+            (await portal.check_all_coverage_detailed(PREMISES[0].address))[0].reason for _ in range(2)
+        ]
+    assert [(one["code"], one["ours"]) for one in reasons] == [("rate_limited", True)] * 2
+    channel = Channel("x", Limits(rate=1, period_s=0.15, deadline_s=0.4, failures=1))
+
+    async def many():
+        async with channel.operation("many", {}, 0.4):
+            for _ in range(20):
+                await channel.spend()
+
+    with pytest.raises(FNORateLimitError):
+        await many()
+    assert not channel.breaker.is_open
+
+
 async def test_every_interaction_is_audited(sims):
     audit = MemoryAudit()
     async with FNOMasterPortal({"vumatel": _config(sims)["vumatel"]}, audit=audit) as portal:
@@ -228,6 +254,18 @@ async def test_bad_input(sims):
         ),
         ({"base_url": "https://x.example", "api_key": "k", "rate": 0}, "above zero"),
         ({"base_url": "https://x.example", "api_key": "k", "driver": "nothing"}, "no API driver"),
+        ({"base_url": 5, "api_key": "k"}, "base_url is no text"),
+        ({"base_url": "https://[::1", "api_key": "k"}, "not a web address"),
+        ({"base_url": "https://x.example:99999", "api_key": "k"}, "not a web address"),
+        (
+            {"base_url": "https://x.example", "api_key": "k", "timeout": -1},
+            "timeout must be a number above zero",
+        ),
+        (
+            {"base_url": "https://x.example", "api_key": "k", "timeout": "x"},
+            "timeout must be a number above zero",
+        ),
+        ("https://x.example", "no mapping"),
     ],
 )
 def test_configuration_that_cannot_work(settings, says):
@@ -239,6 +277,57 @@ def test_configuration_that_cannot_work(settings, says):
         )
     assert caught.value.fno
     assert "not base32!" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["s3cret\nX: y", "s3crét", "s3cret\0"])
+@pytest.mark.parametrize("name", ["vumatel", "openserve"])
+def test_a_key_that_no_header_carries_is_refused_unsaid(name, key):
+    with pytest.raises(FNOConfigError, match="characters that no key has") as caught:
+        FNOMasterPortal({name: {"base_url": "https://x.example", "api_key": key}})
+    assert "s3c" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_blanks_round_a_key_are_cut(sims):
+    config = {"vumatel": {"base_url": sims["vumatel", "document"].url, "api_key": f" {API_KEY}\n"}}
+    async with FNOMasterPortal(config) as portal:
+        assert await portal.check_all_coverage(PREMISES[0].address)
+
+
+async def test_an_audit_file_on_a_full_disk_costs_no_answer(sims, caplog):
+    config = {"vumatel": _config(sims)["vumatel"]}
+    async with FNOMasterPortal(config, audit=FileAudit(Path("/dev/full"))) as portal:
+        assert await portal.check_all_coverage(PREMISES[0].address)
+    assert "check_coverage" in caplog.text
+
+
+@pytest.mark.parametrize("broken", [b"no database " * 500, None])
+async def test_a_cache_file_that_is_broken_costs_no_answer(sims, tmp_path, broken):
+    file = tmp_path / "coverage.db"
+    file.write_bytes(broken) if broken else file.mkdir()
+    cache = FileCoverageCache(file)
+    async with FNOMasterPortal({"vumatel": _config(sims)["vumatel"]}, cache=cache) as portal:
+        for _ in range(2):
+            assert (await portal.check_all_coverage_detailed(PLACE))[0].cached is False
+
+
+async def test_a_cache_file_outlives_the_process_and_expires(sims, tmp_path):
+    now = 1_000_000.0
+    config = {"vumatel": _config(sims)["vumatel"]}
+
+    async def ask():
+        cache = FileCoverageCache(tmp_path / "coverage.db", 60, clock=lambda: now)
+        async with FNOMasterPortal(config, cache=cache) as portal:
+            (answer,) = await portal.check_all_coverage_detailed(PLACE)
+        cache.close()
+        assert answer.result.packages
+        return answer.cached
+
+    assert [await ask(), await ask()] == [False, True]
+    now += 60
+    assert await ask() is False
+    now -= 3600  # The clock was set back: how old the answer is cannot be told.
+    assert await ask() is False
+    assert (tmp_path / "coverage.db").stat().st_mode & 0o077 == 0
 
 
 def test_configuration_from_environment_and_vault(tmp_path):

@@ -15,6 +15,7 @@ from fno_portal import (
     FNOUnknownOperatorError,
     FNOValidationError,
     OrderStatus,
+    SqliteStore,
 )
 
 OURS = "mx.isp.example"
@@ -87,9 +88,9 @@ def test_frogfoot_and_openserve(box):
     )
     parser = _parser(box)
     assert parser.parse_fno_emails("frogfoot", SINCE)[0]["reference"] == "FRO-1"
-    assert [(one["reference"], one["scheduled_date"]) for one in parser.parse_fno_emails("openserve", SINCE)][-1] == (
-        "OPE-5", "2026-12-03",
-    )  # fmt: skip
+    assert [(one["reference"], one["scheduled_date"]) for one in parser.parse_fno_emails("openserve", SINCE)] == [
+        ("OPE-5", None), ("OPE-5", "2026-12-03"),
+    ]  # fmt: skip
     parser.close()
 
 
@@ -122,6 +123,45 @@ def test_spoofed_mails_are_not_believed(box, fields, problem):
     assert real.problem is None
     assert len(parser.parse_fno_emails("vumatel", SINCE)) == 1
     parser.close()
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (b"Message-ID: <1@vumatel.co.za>", b"Message-ID: <a@["),
+        (b"text/plain", b"text/html"),
+        (b'charset="utf-8"', b'charset="x-nobody-knows"'),
+        (b"20 Nov 2026", b"99 Foo 0000"),
+    ],
+    ids=["message-id", "marked section", "charset", "date"],
+)
+def test_a_mail_that_breaks_a_parser_keeps_no_other_from_being_read(box, here, there):
+    evil = _mail("<![foo]> Order VUM-1 has been completed")
+    assert evil.count(here) == 1
+    box.deliver(evil.replace(here, there))
+    box.deliver(_mail("Order VUM-2 has been completed", message_id="<2@vumatel.co.za>"))
+    parser = _parser(box)
+    first, second = parser.read("vumatel", SINCE)
+    assert first.problem is None or first.problem.startswith("unreadable")
+    assert [one.reference for one in second.findings] == ["VUM-2"]
+    parser.close()
+
+
+async def test_no_piece_of_an_identity_number_stays(box, tmp_path):
+    number = "8001015009087"
+    body = f"Order {number} has been completed. {'x ' * 222}{number} 800101\u00a05009\u00a0087"
+    box.deliver(_mail(body, subject=f"for {number}"))
+    store = SqliteStore(tmp_path / "orders.db")
+    parser = _parser(box)
+    async with FNOMasterPortal({}, store=store) as portal:
+        await portal.poll_mail(parser, SINCE, ["vumatel"])
+    (waiting,) = await store.list_unmatched()
+    parser.close()
+    store.close()
+    assert "no order of ours has the number [id number]" in waiting.reason
+    for file in tmp_path.iterdir():
+        assert number[:8].encode() not in file.read_bytes()
+        assert b"5009" not in file.read_bytes()
 
 
 async def test_mail_moves_orders_and_the_rest_waits_for_a_person(box, sims, order):

@@ -11,18 +11,22 @@ import subprocess
 import sys
 import textwrap
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from unittest.mock import AsyncMock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fno_portal import (
+    Address,
     Cancellation,
+    Capability,
     FNODuplicateError,
     FNOMasterPortal,
     FNOOrder,
     FNOOrderError,
+    FNOProtocolError,
     FNORicaError,
     FNOTimeoutError,
     FNOTransitionError,
@@ -35,8 +39,12 @@ from fno_portal import (
     OrderStatus,
     Outcome,
     SqliteStore,
+    Workshop,
     verify_identity,
 )
+from fno_portal.base import ALL_ORDER_TYPES, Description
+from fno_portal.orders.desk import SAST
+from fno_portal.testing.operator import PASSWORD, USERNAME
 from fno_portal.transitions import LEGAL, is_final
 from fno_portal.webhooks import sign
 
@@ -74,6 +82,113 @@ async def test_same_reference_orders_once(sim, store, order):
     assert again.fno_reference in sim.operator.orders
     with pytest.raises(FNODuplicateError, match="another order"):
         await portal.create_order("vumatel", {**order, "package": "100/100 Mbps"})
+
+
+async def test_same_order_after_its_keys_were_learnt(sim, store, order):
+    """A coverage check between two tries teaches the operator's keys of the place: it is the same order all the same."""
+    portal = _portal(sim, store)
+    first = await portal.create_order("vumatel", order)
+    await portal.check_all_coverage(order["address"])
+    assert await portal.create_order("vumatel", order) == first
+    # By `id`, as the document's FNOOrder calls it; and after the package has gone from the offer.
+    other = {**order, "id": "ORD-2", "reference": None}
+    second = await portal.create_order("vumatel", other)
+    known = await portal.check_all_coverage(order["address"])
+    portal.cache.put(
+        "vumatel", Address(order["address"]), known[0].model_copy(update={"packages": known[0].packages[1:]})
+    )
+    assert await portal.create_order("vumatel", other) == second
+    with pytest.raises(FNODuplicateError, match="another order"):
+        await portal.create_order("vumatel", {**order, "address_keys": {"placeId": "PL2"}})
+    assert len(sim.operator.orders) == 2
+
+
+async def test_same_order_after_its_day_has_passed(sim, store, order):
+    now = datetime.now(UTC)
+    config = {"vumatel": {"base_url": sim.url, "api_key": "sim-key"}}
+    portal = FNOMasterPortal(config, store=store, clock=lambda: now)
+    dated = {**order, "requested_date": now.astimezone(SAST).date().isoformat()}
+    first = await portal.create_order("vumatel", dated)
+    now += timedelta(days=2)
+    assert await portal.create_order("vumatel", dated) == first
+    with pytest.raises(FNOValidationError, match="in the past"):
+        await portal.create_order("vumatel", {**dated, "reference": "ORD-2"})
+
+
+class _Odd(AsyncMock):
+    """A third party's driver whose answers are not what they should be."""
+
+    name = "odd"
+
+    def describe(self):
+        return Description("odd", "api", frozenset(Capability), True, "nothing", ALL_ORDER_TYPES)
+
+    def supports(self, capability):
+        return capability in Capability
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"status": "submitted"}, {"fno_reference": ""}])
+async def test_an_order_without_a_number_is_of_unknown_outcome(store, order, answer):
+    odd = _Odd()
+    odd.create_order.return_value, odd.find_order.return_value = answer, None
+    portal = FNOMasterPortal({}, store=store)
+    portal.clients["odd"] = odd
+    with pytest.raises(FNOUnknownOutcomeError):
+        await portal.create_order("odd", order)
+    assert (await portal.get_order("ORD-1")).outcome is Outcome.UNKNOWN
+
+
+async def test_answers_of_odd_kinds_can_be_stored_and_read(store, order):
+    odd = _Odd()
+    odd.create_order.return_value = {"fno_reference": 7, "scheduled_date": 20990105}
+    odd.get_order_status.return_value = {
+        "fno_reference": 7,
+        "status": "completed",
+        "completed_date": 20990106,
+    }
+    odd.cancel_order.return_value = {"cancellation": "perhaps"}
+    portal = FNOMasterPortal({}, store=store)
+    portal.clients["odd"] = odd
+    await portal.create_order("odd", order)
+    assert [(one.fno_reference, one.scheduled_date) for one in await portal.list_orders()] == [
+        ("7", "20990105")
+    ]
+    with pytest.raises(FNOProtocolError, match="'perhaps' is not known"):
+        await portal.cancel_order("ORD-1", "moved")
+    assert (await portal.get_order("ORD-1")).cancellation is Cancellation.UNKNOWN
+    assert (await portal.refresh_order("ORD-1")).completed_date == "20990106"
+
+
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [
+        ("vumatel", "document"), ("openserve", "openserve"), ("evotel", "aex"), ("thefibrecafe", "tmf"),
+        ("metrofibre", "portal"),
+    ],
+)  # fmt: skip
+async def test_a_look_up_that_shows_others_orders_is_no_answer(sims, browser, name, style):
+    """An operator that ignores the filter: what is not among the rows may be on the next page. AEx is read to its end."""
+    sim = sims[name, style]
+    sim.operator.take_order("another ISP's")
+    sim.operator.faults.filter_ignored = True
+    account = {
+        "portal_url": sim.url,
+        "username": USERNAME,
+        "password": PASSWORD,
+        "wait_s": 60,
+        "deadline_s": 120,
+    }
+    api = {"base_url": sim.url, "api_key": "sim-key", **({"driver": "tmf"} if style == "tmf" else {})}
+    config = {name: account if style == "portal" else api}
+    async with FNOMasterPortal(config, workshop=Workshop(browser=browser)) as portal:
+        client = portal.client(name)
+        if style == "aex":
+            assert await client.find_order("ORD-1") is None
+        else:
+            with pytest.raises(FNOProtocolError, match="others' orders alone"):
+                await client.find_order("ORD-1")
+        ours = sim.operator.take_order("ORD-1", address="x", package="")
+        assert (await client.find_order("ORD-1"))["fno_reference"] == ours["number"]
 
 
 async def test_timeout_after_the_order_was_taken(sim, store, order):
@@ -400,6 +515,24 @@ async def test_events_late_duplicate_and_out_of_order(sim, order, store):
         await portal.receive_webhook(
             "vumatel", b"{}", {"X-FNO-Timestamp": "1", "X-FNO-Signature": "sha256=00"}
         )
+
+
+async def test_news_of_the_future_does_not_make_later_news_old(sim, order, store):
+    """A sender whose clock is wrong, or a forged date: the order must not stand still until then."""
+    portal = _portal(sim, store)
+    made = await portal.create_order("vumatel", order)
+
+    async def call(event_id, status, at):
+        body = json.dumps(
+            {"event_id": event_id, "order_id": made.fno_reference, "status": status, "occurred_at": at}
+        ).encode()
+        stamp = str(int(time.time()))
+        headers = {"X-FNO-Timestamp": stamp, "X-FNO-Signature": sign("s3cret", stamp, body)}
+        return await portal.receive_webhook("vumatel", body, headers)
+
+    assert (await call("e1", "accepted", "2099-01-01T00:00:00Z")).status is OrderStatus.ACCEPTED
+    assert (await call("e2", "in_progress", datetime.now(UTC).isoformat())).status is OrderStatus.IN_PROGRESS
+    assert (await call("e3", "completed", "2099-01-01T00:00:00Z")).completed_date < "2099"
 
 
 async def test_polling_follows_the_operator(sim, order, store):

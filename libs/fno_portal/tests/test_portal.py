@@ -63,6 +63,35 @@ async def test_session_is_kept_and_log_in_is_single_flight(sim, make, tmp_path):
     await second.aclose()
 
 
+@pytest.mark.parametrize("kept", [b"", b'{"cookies": [', b"[]", b'{"cookies": 5}', b"\x80"])
+async def test_a_damaged_session_is_replaced(sim, make, tmp_path, kept):
+    first = make()
+    await first.log_in()
+    await first.aclose()
+    (state,) = (tmp_path / "state").glob("octotel-*.json")
+    state.write_bytes(kept)
+    again = make()
+    assert (await again.check_coverage(PLACE))["is_covered"]
+    assert sim.operator.logins == 2
+    await again.aclose()
+    assert b"portal_session" in state.read_bytes()
+
+
+async def test_processes_share_one_session(sim, make, browser, tmp_path):
+    """Each client stands for a process: they have only the kept session in common."""
+    clients = [make(), make(), make()]
+    found = await asyncio.gather(*(one.check_coverage(PLACE) for one in clients))
+    assert all(one["is_covered"] for one in found)
+    assert sim.operator.logins == 1
+    sim.operator.expire_sessions()
+    found = await asyncio.gather(*(one.check_coverage(PLACE) for one in clients))
+    assert all(one["is_covered"] for one in found)
+    assert sim.operator.logins == 2
+    for one in clients:
+        await one.aclose()
+    assert {file.suffix for file in (tmp_path / "state").iterdir()} == {".json", ".lock"}
+
+
 async def test_session_expired_in_mid_flow(sim, make):
     client = make()
     await client.check_coverage(PLACE)
@@ -304,6 +333,13 @@ async def test_chromium_that_does_not_start(tmp_path):
             await shared.acquire()
 
 
+async def test_a_window_needs_a_display(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(FNOConfigError, match="no display"):
+        await SharedBrowser(headless=False).acquire()
+
+
 async def test_captcha_hands_over_to_a_person(sim, make):
     sim.operator.faults.captcha = True
     client = make()
@@ -322,6 +358,26 @@ async def test_captcha_hands_over_to_a_person(sim, make):
     assert (await helped.check_coverage(PLACE))["is_covered"]
     assert len(asked) == 1
     await helped.aclose()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no JSON object"),
+        ('{"coverage": 5}', "a page that is no object"),
+        ('{"extends": 5}', "extend 5"),
+        ('{"extends": "nobody.v1"}', "extend 'nobody.v1'"),
+        ('{"extends": "octotel.v9"}', "extend 'octotel.v9'"),
+        ('{"coverage": {"path": "/"}}', "page 'coverage' do not name 'address'"),
+        ('{"login": {}}', "no page 'coverage'"),
+    ],
+)
+def test_selectors_that_cannot_be_right(tmp_path, text, says):
+    (tmp_path / "octotel.v9.json").write_text(text)
+    with pytest.raises(FNOConfigError, match=re.escape(says)) as caught:
+        load_selectors("octotel", directory=tmp_path).page("coverage")["address"]
+    assert caught.value.fno == "octotel"
 
 
 @pytest.mark.parametrize("seed", ["", "short", "1!" * 16, "otpauth://hotp/x?secret=JBSWY3DPEHPK3PXP"])

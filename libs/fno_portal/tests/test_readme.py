@@ -29,7 +29,7 @@ def _block(word: str) -> str:
 
 def _myfibre(operator: SimulatedOperator) -> list[Route]:
     def shown(order):
-        return {"job": order["number"], "state": WORDS[order["status"]]}
+        return {"job": order["number"], "ref": order["reference"], "state": WORDS[order["status"]]}
 
     async def feasible(request: Request):
         place = next(iter(operator.places(request.query_params["q"])), None)

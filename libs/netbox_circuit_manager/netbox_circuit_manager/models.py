@@ -360,11 +360,11 @@ class CircuitTicket(PluginModel):
 
     def clean(self) -> None:
         super().clean()
-        if self.closed_date and self.opened_date and self.closed_date < self.opened_date:
-            raise ValidationError({"closed_date": _("A ticket cannot close before it opens.")})
         if self.closed_date and self.is_open and not self._was_closed():
             raise ValidationError({"closed_date": _("Only a resolved or closed ticket has a closing date.")})
         self._close()
+        if self.closed_date and self.opened_date and self.closed_date < self.opened_date:
+            raise ValidationError({"closed_date": _("A ticket cannot close before it opens.")})
 
     def _was_closed(self) -> bool:
         """Whether the closing date is what is left of before the ticket was opened again."""

@@ -124,6 +124,19 @@ async def test_help_and_a_missing_configuration(netsapiens):
     assert "wrong-secret" not in err
 
 
+async def test_a_credentials_file_that_is_named_has_to_be_there(netsapiens, tmp_path):
+    status, _, err = await netsapiens("--credentials", str(tmp_path / "other.toml"), "token")
+    assert status == 2
+    assert "there is no file" in err
+
+
+async def test_retries_are_not_printed(netsapiens):
+    status, _, err = await netsapiens("token", NETSAPIENS_BASE_URL="http://localhost:1")
+    assert status == 1
+    assert len(err.splitlines()) == 1
+    assert "no connection to the PBX" in err
+
+
 def test_a_credentials_file_has_to_be_private(tmp_path):
     file = tmp_path / "credentials.toml"
     file.write_text('base_url = "api.example.com"\napi_key = "nsd_key"\n')

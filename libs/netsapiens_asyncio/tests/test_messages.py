@@ -38,6 +38,7 @@ async def test_bad_session_ids_are_refused_in_both_methods(client, pbx, session)
         ("destination", {"destination": "+1213555o177"}),
         ("destination", {"destination": "٣٤٥٦٧٨٩٠"}),
         ("destination", {"destination": []}),
+        ("destination", {"destination": None}),
         ("destination", {"destination": ["12135550177", "x"]}),
         ("destination", {"message_type": "chat", "destination": "a b"}),
         ("data", {"data": "eHg="}),

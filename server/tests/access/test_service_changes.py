@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from demarc.modules.services.queries import get_service, hold_service
+from demarc.modules.services.service import terminate_service
+
+from ..waiting import until_somebody_waits  # noqa: TID252 - the tests' own
 
 LIFECYCLE = "/api/services/lifecycle"
 
@@ -107,3 +116,30 @@ async def test_what_is_wrong_is_said(admin, provision, subscribe, pool, dial, be
     beta = await callers("beta", "admin")
     assert (await beta.get(f"{path}/health")).status_code == 404
     assert (await admin.get(f"{LIFECYCLE}/{uuid.uuid4()}/health")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/suspend", None, 409),
+        ("PATCH", "", {"session_limit": 2}, 404),
+        ("PATCH", "", {"allocate_ip": True}, 404),
+        ("POST", "/password", {}, 404),
+        ("DELETE", "", None, 409),
+    ],
+)
+async def test_a_command_to_a_subscriber_waits_for_the_end_of_its_service(
+    admin, begin, subscriber, service, pool, method, path, body, status
+):
+    """No deadlock: both lock the service first, and what comes second finds the log-in ended."""
+    async with begin() as first:
+        found = await hold_service(first, (await get_service(first, UUID(service["id"]))).id)
+        asked = admin.client.request(method, f"/api/subscribers/{subscriber['id']}{path}", json=body)
+        second = asyncio.create_task(asked)
+        await until_somebody_waits(first)
+        await terminate_service(first, service_id=found.id, reason="the end")
+    answer = await second
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["code"] in ("NOT_FOUND", "ILLEGAL_STATE_CHANGE")
+    held = (await admin.get("/api/address-assignments", is_open=True)).json()
+    assert held["total"] == 0

@@ -372,6 +372,7 @@ def test_the_whole_tables_of_states(machine, states):
         lambda: NewPayment(1, 1, "card", currency="XXZ"),
         lambda: NewLine("", 1),
         lambda: NewLine("x", -1),
+        lambda: NewLine("x", 1, quantity=Decimal(10**12)),
         lambda: NewInvoice(1, (), date(2030, 1, 1)),
         lambda: NewInvoice(1, (NewLine("x", 1),), date(2030, 1, 1), ref="a b"),
         lambda: NewInvoice(1, (NewLine("x", 1),), date(2030, 1, 1), ref="x" * 51),

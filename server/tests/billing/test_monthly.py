@@ -257,6 +257,27 @@ async def test_one_that_cannot_be_billed_does_not_stop_the_others(books, seller,
         assert await tx.connection.fetchval("SELECT last FROM document_number") == 1
 
 
+async def test_an_error_that_nobody_foresaw_does_not_hold_up_the_others_either(
+    books, seller, monkeypatch, tx
+):
+    monkeypatch.setattr(monthly_billing, "AT_ONCE", 0)
+    await seller("sub_good")
+    real = monthly_billing.bill_subscription
+
+    async def broken(tx, subscription_id, period):
+        if subscription_id == books.sold.subscription.id:
+            await tx.connection.execute("SELECT 1 / 0")
+        return await real(tx, subscription_id, period)
+
+    monkeypatch.setattr(monthly_billing, "bill_subscription", broken)
+    async with books.tx() as own:
+        run = await start_run(own, Month.of(own.now.date()), None)
+    await continue_run.handler(books.work(), ContinueRun(run.id))
+    stored = await tx.connection.fetchrow("SELECT * FROM billing_run WHERE id = $1", run.id)
+    assert (stored["status"], stored["billed"], stored["failed"]) == ("completed", 1, 1)
+    assert [failure["code"] for failure in stored["failures"]] == ["INTERNAL_ERROR"]
+
+
 months = st.builds(Month, st.integers(1970, 2100), st.integers(1, 12))
 days = st.dates(date(1970, 1, 1), date(2100, 12, 31))
 

@@ -154,7 +154,15 @@ async def test_paying_over_the_api(admin, books):
     assert {row["account"]: row["balance"] for row in ledger["balances"]} == {
         f"receivable:{books.sold.customer.id}": -500, "income": -1000, "cash": 1500,
     }  # fmt: skip
-    assert (await admin.get(f"{BASE}/ledger")).json()["sum"] == 0
+    whole = (await admin.get(f"{BASE}/ledger")).json()
+    assert (whole["sum"], {row["account"]: row["balance"] for row in whole["balances"]}) == (
+        0, {"receivable": -500, "income": -1000, "cash": 1500},
+    )  # fmt: skip
+    paid = (await admin.get(f"{BASE}/ledger", kind="payment.received")).json()
+    assert (paid["total"], paid["sum"], len(paid["balances"])) == (2, 0, 2)
+    since = (await admin.get(f"{BASE}/ledger", start=body["received_at"])).json()
+    until = (await admin.get(f"{BASE}/ledger", end=body["received_at"])).json()
+    assert (since["entries"], until["total"]) == (paid["entries"], 2)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ async def test_a_list_has_windows_filters_and_a_stable_order(admin):
     assert (await admin.get("/api/customers", search="c5")).json()["total"] == 1
     down = (await admin.get("/api/customers", sort="-name", limit=1)).json()
     assert down["customers"][0]["name"] == "C6"
+    await admin.post("/api/customers", {"name": r"50% _\ off"})
+    for part in ("%", "_", "\\", r"% _\ O"):
+        assert (await admin.get("/api/customers", search=part)).json()["total"] == 1, part
     bad = await admin.get("/api/customers", sort="password")
     assert bad.status_code == 422
     assert bad.json()["error"]["details"][0]["field"] == "sort"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from datetime import date, timedelta
 from decimal import Decimal
+from urllib.parse import quote
 
+import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from demarc.kernel.errors import Conflict, Invalid, NotFound
@@ -273,6 +275,8 @@ async def test_a_subscription_is_opened_once_and_canceled_once(admin, begin):
         assert await get_subscription(tx, "sub_1") == canceled
 
 
+@example(".")
+@example("..")
 @given(st.text(max_size=60))
 def test_a_reference_that_passes_can_stand_in_a_path(ref):
     try:
@@ -283,6 +287,7 @@ def test_a_reference_that_passes_can_stand_in_a_path(ref):
     assert 1 <= len(ref) <= 50
     assert "/" not in ref
     assert "\x00" not in ref
+    assert httpx.URL("http://x").join(f"/plans/{quote(ref)}").path == f"/plans/{ref}"
 
 
 @given(st.integers(1, 10**12))

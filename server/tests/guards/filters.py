@@ -60,6 +60,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("/api/notifications", "created_until"): by_moment(
         "created_at", lambda row, value: row["created_at"] < value
     ),
+    ("/api/billing/ledger", "start"): by_moment("posted_at", lambda row, value: row["posted_at"] >= value),
+    ("/api/billing/ledger", "end"): by_moment("posted_at", lambda row, value: row["posted_at"] < value),
     ("/api/billing/accounts/{customer_id}/statement", "start"): by_moment(
         "posted_at", lambda row, value: row["posted_at"] >= value
     ),

@@ -118,3 +118,20 @@ def test_an_exception_shows_neither_secrets_nor_locals(log_format):
     assert "cannot reach" in output
     assert "Traceback" in output
     assert SECRET not in output
+
+
+def test_a_pool_without_its_database_says_so_in_one_line():
+    """It tries again every second: with a traceback each time nothing else could be read."""
+    said = run(
+        LOGGING.format(format="CONSOLE")
+        + """
+    try:
+        raise ConnectionRefusedError(111, "Connection refused")
+    except ConnectionRefusedError:
+        logging.getLogger("asyncpg.pool").warning("Failed to restore %s", "the floor", exc_info=True)
+        logging.getLogger("lib").warning("something else", exc_info=True)
+    """
+    ).splitlines()
+    assert "Failed to restore the floor (ConnectionRefusedError)" in said[0]
+    assert "something else" in said[1]
+    assert "Traceback" in said[2], "what nobody expects keeps its traceback"

@@ -243,10 +243,12 @@ async def test_a_missing_or_unfit_template_is_refused(tx):
     ],
 )
 async def test_a_template_cannot_leave_its_sandbox(tx, body):
-    customer = await customer_of(tx)
-    with pytest.raises(Invalid):
+    async def use(customer):
         await set_template(tx, NewTemplate(Channel.EMAIL, "evil", body, "S"))
         await queue(tx, customer, template="evil")
+
+    with pytest.raises(Invalid):
+        await use(await customer_of(tx))
 
 
 @pytest.mark.parametrize(

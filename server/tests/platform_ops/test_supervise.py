@@ -252,7 +252,7 @@ async def test_workers_left_by_a_dead_leader_are_ended_but_not_those_of_before_t
         [
             sys.executable,
             "-c",
-            "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid, flush=True); input()",
+            "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid, flush=True); sys.stdin.read()",
             SLEEPER,
         ],
         stdin=subprocess.PIPE,
@@ -261,7 +261,9 @@ async def test_workers_left_by_a_dead_leader_are_ended_but_not_those_of_before_t
     )
     begun = start_ticks(leader.pid)
     worker = int(leader.stdout.readline())
-    leader.communicate(b"\n")  # lives until its start was read: a dead one has none
+    leader.stdin.close()  # only now does it end: of a dead one no start can be read
+    leader.stdout.close()
+    leader.wait()
     assert alive(worker)
     write_processes(
         tmp_path, {"api": ProcessRecord(leader.pid, "ready", None, 0, None, begun, "another boot")}

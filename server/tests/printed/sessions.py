@@ -14,7 +14,7 @@ from typing import Any
 
 from printed.fences import Example
 
-PATIENCE = 60
+PATIENCE = 120
 NODE_MODULES = Path(sys.prefix) / "javascript" / "node_modules"
 """What `make documents` installs."""
 _END = "--- end of example {} ---"

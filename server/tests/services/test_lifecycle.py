@@ -112,6 +112,21 @@ async def test_the_documents_suspension_for_non_payment(act):
     assert (again.status_code, again.json()) == (200, first.json())
 
 
+async def test_events_come_in_the_order_of_the_changes(admin, begin, service):
+    """Who waited for another transaction has the earlier time and the later change."""
+    async with begin() as waited:
+        row = await get_service(waited, UUID(service["id"]))
+        async with begin() as tx:
+            await place_lock(tx, service_id=row.id, kind=LockKind.FRAUD, reason="first")
+        await lift_lock(waited, service_id=row.id, kind=LockKind.FRAUD, reason="second")
+    for sort in ("changed_at", "-changed_at"):
+        events = (await admin.get(f"/api/services/lifecycle/{service['id']}/events", sort=sort)).json()[
+            "events"
+        ]
+        ordered = events if sort == "changed_at" else events[::-1]
+        assert [event["to_status"] for event in ordered[-2:]] == ["suspended_fraud", "active"], sort
+
+
 MEANT = [
     ({"reason": "moved house"}, "suspended"),
     ({"reason": "Invoice unpaid since May"}, "suspended_non_payment"),

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from uuid import UUID
 
+from demarc.modules.services.queries import get_service, hold_service
+from demarc.workflows.agreements import move_to_plan
+
+from ..waiting import until_somebody_waits  # noqa: TID252 - the tests' own
 from .conftest import sell_plan
 
 PATH = "/api/subscriptions"
@@ -78,3 +84,33 @@ async def test_every_filter_of_the_list(admin, order, customer, plan):
         ], name
     down = (await admin.get(PATH, sort="-created_at", limit=1)).json()
     assert (down["subscriptions"][0]["id"], down["total"]) == (second["subscription_id"], 2)
+
+
+async def test_who_waited_for_a_change_of_plan_ends_no_term_before_it_began(begin, admin, service, plan):
+    """Two changes, of which the later has the earlier time: each month is billed by what was agreed in it."""
+    for speed in (200, 300):
+        await sell_plan(admin, f"plan_fiber_{speed}")
+    ref = service["subscription_id"]
+    async with begin() as waited:
+        async with begin() as tx:
+            await move_to_plan(tx, ref=ref, plan_ref="plan_fiber_200")
+        await move_to_plan(waited, ref=ref, plan_ref="plan_fiber_300")
+    terms = (await admin.get(f"{PATH}/{ref}/terms")).json()["terms"]
+    assert [term["plan_id"] for term in terms] == [plan["id"], "plan_fiber_200", "plan_fiber_300"]
+    assert all(term["started_at"] <= term["ended_at"] for term in terms[:-1])
+
+
+async def test_commands_to_a_service_and_its_subscription_at_once_wait_for_each_other(
+    begin, admin, service, plan
+):
+    """No deadlock: the one that came second goes on when the first is done."""
+    for speed in (200, 300):
+        await sell_plan(admin, f"plan_fiber_{speed}")
+    ref = service["subscription_id"]
+    async with begin() as first:
+        await hold_service(first, (await get_service(first, UUID(service["id"]))).id)
+        second = asyncio.create_task(admin.post(f"{PATH}/{ref}/change-plan", {"plan_id": "plan_fiber_200"}))
+        await until_somebody_waits(first)
+        await move_to_plan(first, ref=ref, plan_ref="plan_fiber_300")
+    assert (await second).status_code == 200
+    assert (await admin.get(f"{PATH}/{ref}")).json()["plan_id"] == "plan_fiber_200"

@@ -79,13 +79,13 @@ def test_the_reference_page_names_every_setting():
 async def test_a_setting_is_kept_given_up_and_audited(database):
     for value in (30, None):
         async with database.begin(1, system("test")) as tx:
-            await set_for_tenant(tx, "payment_terms_days", value)
+            await set_for_tenant(tx, {"payment_terms_days": value})
         async with database.begin(1, system("test")) as tx:
             assert tx.tenant.settings.get("payment_terms_days") == value
             lines = await tx.connection.fetch(
-                "SELECT after FROM audit_log WHERE action = 'tenant.change_setting' ORDER BY id"
+                "SELECT after FROM audit_log WHERE action = 'tenant.change_settings' ORDER BY id"
             )
             assert lines[-1]["after"] == {"payment_terms_days": value}
     with pytest.raises(Invalid):
         async with database.begin(1, system("test")) as tx:
-            await set_for_tenant(tx, "no_such", None)
+            await set_for_tenant(tx, {"chap_enabled": True, "no_such": None})

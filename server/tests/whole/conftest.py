@@ -55,7 +55,8 @@ class Platform:
     def acct_port(self) -> int:
         return int(self.env["DEMARC_RADIUS_ACCT_PORT"])
 
-    def start(self, patience: float = 90) -> None:
+    def start(self, patience: float = 240) -> None:
+        """A start is some twenty seconds of work for a processor: a machine ten times as busy still gets there."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [str(BIN / "demarc"), "up", "--sandbox"],
@@ -66,7 +67,7 @@ class Platform:
             )
         self.wait_ready(patience)
 
-    def wait_ready(self, patience: float = 90) -> None:
+    def wait_ready(self, patience: float = 180) -> None:
         give_up = time.monotonic() + patience
         while time.monotonic() < give_up:
             assert self.process is None or self.process.poll() is None, f"it ended:\n{self.tail()}"
@@ -81,7 +82,7 @@ class Platform:
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(60)
+            self.process.wait(120)
         self.process = None
 
     def tail(self, lines: int = 60) -> str:
@@ -104,7 +105,7 @@ class Platform:
         os.kill(self.pid(name), signal.SIGKILL)
 
     def command(
-        self, *argv: str, timeout: float = 120, check: bool = True
+        self, *argv: str, timeout: float = 300, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [str(BIN / "demarc"), *argv],

@@ -31,7 +31,7 @@ def up(platform, **env):
         env=platform.env | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 2, done.stdout + done.stderr
@@ -94,7 +94,7 @@ def test_sigterm_ends_everything_in_order(stopped):
     stopped.start()
     pids = [stopped.pid(name) for name in ("postgres", "worker", "api")]
     stopped.process.send_signal(signal.SIGTERM)
-    assert stopped.process.wait(60) == 0
+    assert stopped.process.wait(120) == 0
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

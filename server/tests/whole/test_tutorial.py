@@ -24,7 +24,7 @@ def test_every_line_works_in_its_order(platform):
         env=platform.env,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{platform.tail()}"

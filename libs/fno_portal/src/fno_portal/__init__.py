@@ -9,6 +9,7 @@ from fno_portal.base import Capability, Description, FNOClientBase
 from fno_portal.channel import Channel, Limits
 from fno_portal.config import FileSecrets, SecretsProvider, read_environment
 from fno_portal.coverage import CoverageCache, MemoryCoverageCache
+from fno_portal.coverage_file import FileCoverageCache
 from fno_portal.drivers.aex import AExClient
 from fno_portal.drivers.document import DocumentClient, FrogfootClient, VumatelClient
 from fno_portal.drivers.openserve import OpenserveClient
@@ -98,7 +99,7 @@ __all__ = [
     "FNOMasterPortal", "FNONotConfiguredError", "FNONotFoundError", "FNOOrder", "FNOOrderError", "FNOPackageError",
     "FNOPortalAutomation", "FNOProtocolError", "FNORateLimitError", "FNORicaError", "FNOTimeoutError",
     "FNOTransitionError", "FNOUnavailableError", "FNOUnknownOperatorError", "FNOUnknownOutcomeError",
-    "FNOUnsupportedError", "FNOValidationError", "FNOWebhookError", "FileAudit", "FileSecrets", "FrogfootClient",
+    "FNOUnsupportedError", "FNOValidationError", "FNOWebhookError", "FileAudit", "FileCoverageCache", "FileSecrets", "FrogfootClient",
     "Limits", "LoggingAudit", "MemoryAudit", "MemoryCoverageCache", "MemoryStore", "OpenserveClient",
     "OpenservePortalAutomation", "OrderEvent", "OrderRecord", "OrderRequest", "OrderStatus", "OrderStore", "OrderType",
     "Outcome", "PackageOption", "PortalClient", "RicaRegister", "RicaVerification", "SecretsProvider", "Severity",

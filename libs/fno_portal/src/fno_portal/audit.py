@@ -64,7 +64,11 @@ class MemoryAudit:
 
 
 class FileAudit:
-    """Appends each record as one JSON line to a file that only its owner may read."""
+    """Appends each record as one JSON line to a file that only its owner may read.
+
+    Where the file takes no more (a full disk), the record goes to the logger `fno_portal.audit` (level ERROR) instead:
+    what was done at the operator is done.
+    """
 
     def __init__(self, path: Path) -> None:
         """Append to `path`, made with mode 0600."""
@@ -73,8 +77,11 @@ class FileAudit:
 
     def write(self, record: AuditRecord) -> None:
         """Append one line."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(record) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(_line(record) + "\n")
+        except OSError as error:
+            _LOG.error("not written to %s (%s): %s", self._path, error.strerror, _line(record))
 
 
 def audit(

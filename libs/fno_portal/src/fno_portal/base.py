@@ -56,7 +56,10 @@ C = Capability
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a driver says of itself. `source` tells on what its wire format rests; `assumed` that it is not public."""
+    """What a driver says of itself. `source` tells on what its wire format rests; `assumed` that it is not public.
+
+    `changes_every_s` is how long the operator wants its feed of changes to be left alone between two readings.
+    """
 
     operator: str
     channel: str
@@ -64,6 +67,7 @@ class Description:
     assumed: bool
     source: str
     order_types: tuple[str, ...]
+    changes_every_s: float = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, capabilities sorted."""
@@ -86,7 +90,11 @@ def require_https(url: str, *, fno: str | None, what: str = "base_url") -> None:
     Raises:
         FNOConfigError: no host, another scheme, user information, or HTTP to another machine.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except (ValueError, TypeError, AttributeError):
+        raise FNOConfigError(f"{what} is not a web address", fno=fno, hint="Give https://host/…") from None
     if parts.username or parts.password:
         raise FNOConfigError(
             f"{what} carries credentials", fno=fno, hint="Configure them as username and password"
@@ -95,6 +103,22 @@ def require_https(url: str, *, fno: str | None, what: str = "base_url") -> None:
         raise FNOConfigError(f"{what} is not a web address", fno=fno, hint="Give https://host/…")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise FNOConfigError(f"{what} is not encrypted", fno=fno, hint="Use https://")
+
+
+def checked_key(api_key: str, *, fno: str) -> str:
+    """The key without blanks round it, as files and shells add them.
+
+    Raises:
+        FNOConfigError: none, or one that no header can carry. httpx would repeat it in its error.
+    """
+    key = str(api_key or "").strip()
+    if not key:
+        raise FNOConfigError("the API key is empty", fno=fno, hint="Configure api_key")
+    if not (key.isascii() and key.isprintable()):
+        raise FNOConfigError(
+            "the API key has characters that no key has", fno=fno, hint="Copy api_key once more"
+        )
+    return key
 
 
 def _is_loopback(host: str) -> bool:
@@ -142,6 +166,7 @@ class DriverBase(ABC):
     order_types: ClassVar[tuple[str, ...]] = ALL_ORDER_TYPES
     assumed: ClassVar[bool] = True
     source: ClassVar[str] = "not stated"
+    changes_every_s: ClassVar[float] = 0
     channel: Channel
 
     @abstractmethod
@@ -195,7 +220,13 @@ class DriverBase(ABC):
     def describe(self) -> Description:
         """What this driver is, can do and rests on."""
         return Description(
-            self.name, self.channel_kind, self.capabilities, self.assumed, self.source, self.order_types
+            self.name,
+            self.channel_kind,
+            self.capabilities,
+            self.assumed,
+            self.source,
+            self.order_types,
+            self.changes_every_s,
         )
 
     async def aclose(self) -> None:  # noqa: B027 - nothing to let go of is fine
@@ -242,8 +273,7 @@ class FNOClientBase(DriverBase):
         """
         self.name = name or type(self).name
         require_https(base_url, fno=self.name)
-        if not api_key or not api_key.strip():
-            raise FNOConfigError("the API key is empty", fno=self.name, hint="Configure api_key")
+        api_key = checked_key(api_key, fno=self.name)
         self.base_url = base_url
         self.order_path = order_path
         self.channel = channel or Channel(self.name)
@@ -380,7 +410,9 @@ def refusal(problem: Any, failure: type[FNOError], fno: str) -> FNOError:
     kind = _CODES.get(code, failure)
     if issubclass(failure, FNOCoverageError) and not issubclass(kind, FNOCoverageError | FNOAuthError):
         kind = failure
-    return kind(f"refused: {redact_text(text)}"[:400], fno=fno, hint=_REFUSAL_HINTS.get(kind, "Mend the request"))
+    return kind(
+        f"refused: {redact_text(text)}"[:400], fno=fno, hint=_REFUSAL_HINTS.get(kind, "Mend the request")
+    )
 
 
 _CODES: dict[str, type[FNOError]] = {

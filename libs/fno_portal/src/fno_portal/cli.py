@@ -174,7 +174,9 @@ def coverage(
         if map_file is not None:
             check_map(map_file)
         if not portal.clients:
-            raise FNONotConfiguredError("no operator is configured", hint="Set FNO_VUMATEL_BASE_URL and so on")
+            raise FNONotConfiguredError(
+                "no operator is configured", hint="Set FNO_VUMATEL_BASE_URL and so on"
+            )
         lines = [_Line(1, address, Address(address))] if address is not None else _read_csv(file)
         await _check_many(portal, [one for one in lines if one.place is not None], fno)
         return lines
@@ -513,8 +515,18 @@ def _parser() -> FNOEmailParser:
         port=settings.get("port", 993),
         mailbox=settings.get("mailbox", "INBOX"),
         authserv_ids=[one.strip() for one in settings.get("authserv_ids", "").split(",") if one.strip()],
-        ssl_context=ssl.create_default_context(cafile=settings.get("ca_file")),
+        ssl_context=_tls(settings.get("ca_file")),
     )
+
+
+def _tls(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise FNOConfigError(
+            f"the certificate file {ca_file} cannot be used ({type(error).__name__})",
+            hint="Correct FNO_MAIL_CA_FILE",
+        ) from None
 
 
 @app.command()

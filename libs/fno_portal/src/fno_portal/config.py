@@ -93,16 +93,26 @@ def _typed(name: str, key: str, value: str) -> Any:
         ) from None
 
 
-def limits_of(name: str, settings: Mapping[str, Any]) -> Limits:
-    """The operator's limits, with defaults for those not set.
+def check_settings(name: str, settings: Any) -> None:
+    """See that each setting is of its kind, before a driver stumbles over it.
 
     Raises:
-        FNOConfigError: one is not above zero.
+        FNOConfigError: no mapping, a text that is none, a number that is none or not above zero.
     """
-    given = {key: settings[key] for key in _LIMITS if settings.get(key) is not None}
-    for key, value in given.items():
-        if not isinstance(value, int | float) or value <= 0:
+    if not isinstance(settings, Mapping):
+        raise FNOConfigError("the settings are no mapping", fno=name, hint="Give {key: value}")
+    for key in (*_TEXTS, *SECRET_KEYS):
+        # A driver may be a class, a folder a Path.
+        if isinstance(settings.get(key), bool | int | float | list | dict | bytes):
+            raise FNOConfigError(f"{key} is no text", fno=name, hint="Correct it in the configuration")
+    for key in _NUMBERS:
+        value = settings.get(key)
+        if value is not None and not (isinstance(value, int | float) and value > 0):
             raise FNOConfigError(
                 f"{key} must be a number above zero", fno=name, hint="Correct it in the configuration"
             )
-    return Limits(**given)
+
+
+def limits_of(settings: Mapping[str, Any]) -> Limits:
+    """The operator's limits, with defaults for those not set."""
+    return Limits(**{key: settings[key] for key in _LIMITS if settings.get(key) is not None})

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fno_portal.audit import AuditSink
 from fno_portal.base import Capability, FNOClient
 from fno_portal.channel import Channel
-from fno_portal.config import SecretsProvider, fill_secrets, limits_of, read_environment
+from fno_portal.config import SecretsProvider, check_settings, fill_secrets, limits_of, read_environment
 from fno_portal.coverage import CoverageCache, MemoryCoverageCache, check_all, place_of
 from fno_portal.errors import (
     FNOCoverageError,
@@ -112,13 +112,15 @@ class FNOMasterPortal:
 
     def _initialize_clients(self, config: Dict[str, Any]) -> None:  # noqa: UP006
         """Initialize FNO clients based on configuration."""
+        for key, settings in config.items():
+            check_settings(operator_name(key), settings or {})
         if any(settings and settings.get("portal_url") for settings in config.values()):
             self._workshop = with_browser(self._workshop)
         for key, settings in config.items():
             name = operator_name(key)
             if name == "mail" or not settings:
                 continue
-            channel = Channel(name, limits_of(name, settings), self._audit)
+            channel = Channel(name, limits_of(settings), self._audit)
             self._channels[name] = channel
             self.clients[_key(name)] = build_client(name, settings, channel, self._workshop)
             if secret := settings.get("webhook_secret"):

@@ -9,10 +9,10 @@ from typing import Any
 ID_NUMBER_MARK = "[id number]"
 SECRET_MARK = "[secret]"  # noqa: S105 - what is put in a secret's place
 
-# YYMMDD SSSS C A Z with optional blanks or dashes, standing alone. The check digit is not asked for:
+# YYMMDD SSSS C A Z with optional blanks (of any kind, as &nbsp;) or dashes, standing alone. The check digit is not asked for:
 # a mistyped identity number is still somebody's.
 _ID_NUMBER = re.compile(
-    r"(?<!\d)\d{2}[ -]?(?:0[1-9]|1[0-2])[ -]?(?:0[1-9]|[12]\d|3[01])[ -]?\d{4}[ -]?\d[ -]?\d[ -]?\d(?!\d)"
+    r"(?<!\d)\d{2}[\s-]?(?:0[1-9]|1[0-2])[\s-]?(?:0[1-9]|[12]\d|3[01])[\s-]?\d{4}[\s-]?\d[\s-]?\d[\s-]?\d(?!\d)"
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 _SECRET_KEYS = re.compile(

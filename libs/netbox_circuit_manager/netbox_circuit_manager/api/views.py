@@ -68,7 +68,9 @@ class ProviderAPIConfigViewSet(NetBoxModelViewSet):
         return self.get_object()
 
     @extend_schema(
-        request=serializers.SyncRequestSerializer, responses={202: serializers.SyncJobSerializer}, filters=False
+        request=serializers.SyncRequestSerializer,
+        responses={202: serializers.SyncJobSerializer},
+        filters=False,
     )
     @action(detail=True, methods=["post"], permission_classes=[SyncPermissions])
     def sync(self, request: Request, pk: int) -> Response:
@@ -87,7 +89,8 @@ class ProviderAPIConfigViewSet(NetBoxModelViewSet):
 
 
 class ProviderSyncRunViewSet(NetBoxReadOnlyModelViewSet):
-    queryset = models.ProviderSyncRun.objects.all()
+    # A run is named after its config and that config's provider, in the brief form too.
+    queryset = models.ProviderSyncRun.objects.select_related("config__provider")
     serializer_class = serializers.ProviderSyncRunSerializer
     filterset_class = filtersets.ProviderSyncRunFilterSet
 

@@ -10,6 +10,8 @@ from .distance import path_kilometres
 from .geojson import Position, positions, read_geojson
 
 MARGIN = 24
+# NetBox's own, light or dark as its page is; the second where the drawing stands alone.
+BACKGROUND = "var(--tblr-bg-surface-secondary, #f4f6f8)"
 # A file's points beyond this many per line cannot be seen at this size.
 MAX_DRAWN = 4_000
 
@@ -38,7 +40,7 @@ def draw_svg(document: Mapping[str, Any], width: int = 800, height: int = 480, l
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(label or "Path of the circuit")}" style="max-width:100%;height:auto">'
-        f'<rect width="{width}" height="{height}" fill="#f4f6f8"/>{shapes}{_scale_bar(frame, path)}</svg>'
+        f'<rect width="{width}" height="{height}" style="fill:{BACKGROUND}"/>{shapes}{_scale_bar(frame, path)}</svg>'
     )
 
 
@@ -114,6 +116,6 @@ def _scale_bar(frame: Frame, path: Mapping[str, Any]) -> str:
     text = f"{length:g} km" if length >= 1 else f"{length * 1000:g} m"
     y = frame.height - 12
     return (
-        f'<path d="M12 {y}h{pixels:.1f}" stroke="#495057" stroke-width="3"/>'
-        f'<text x="12" y="{y - 6}" font-family="sans-serif" font-size="12" fill="#495057">{text}</text>'
+        f'<path d="M12 {y}h{pixels:.1f}" stroke="currentColor" stroke-width="3"/>'
+        f'<text x="12" y="{y - 6}" font-family="sans-serif" font-size="12" fill="currentColor">{text}</text>'
     )

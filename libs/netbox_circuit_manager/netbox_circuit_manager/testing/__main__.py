@@ -21,12 +21,16 @@ def main() -> int:
     parser.add_argument(
         "--fault", choices=sorted(FAULTS), action="append", default=[], help="turned on from the start"
     )
+    parser.add_argument(
+        "--seconds", type=float, default=2, help="how long an answer takes with the fault slow"
+    )
     arguments = parser.parse_args()
     world = World.of(arguments.circuits, arguments.prefix)
     if world.circuits:
         world.tickets.append(SimTicket("TT-1", world.circuits[0].id))
         world.charges.append(SimCharge("line-1", "INV-1", world.circuits[0].id, amount="150.00"))
     carrier = CarrierSimulator(arguments.shape, world, arguments.port)
+    carrier.faults.seconds = arguments.seconds
     for fault in arguments.fault:
         carrier.faults.set(fault)
     carrier.start()

@@ -1,18 +1,30 @@
 """Buttons and endpoints that talk to a carrier or queue a run."""
 
+from importlib import import_module
 from unittest import mock
 
 from circuits.models import Provider
 from core.models import Job, ObjectType
+from django.apps import apps
 from django.core.management import call_command
 from django.test import SimpleTestCase
 from django.test import TestCase as DjangoTestCase
 from django.urls import reverse
-from users.models import ObjectPermission
+from extras.models import (
+    Bookmark,
+    Dashboard,
+    JournalEntry,
+    Notification,
+    Subscription,
+    Tag,
+    TaggedItem,
+)
+from users.models import ObjectPermission, User
 from utilities.testing import APITestCase, TestCase
 
 from netbox_circuit_manager import checks
 from netbox_circuit_manager.connection import run_connection_test
+from netbox_circuit_manager.jobs import enqueue_sync
 from netbox_circuit_manager.models import ProviderAPIConfig
 from netbox_circuit_manager.providers.registry import provider_registry
 from netbox_circuit_manager.testing import CarrierSimulator, World
@@ -169,5 +181,27 @@ class ChecksTest(SimpleTestCase):
 
 
 class MigrationsTest(DjangoTestCase):
+    def test_nothing_refers_to_the_plugin_once_it_is_gone(self):
+        made = config(provider=Provider.objects.create(name="Carrier", slug="carrier"))
+        user = User.objects.create_user("ada")
+        made.tags.add(Tag.objects.create(name="tagged", slug="tagged"))
+        JournalEntry.objects.create(assigned_object=made, comments="noted", created_by=user)
+        Bookmark.objects.create(user=user, object=made)
+        Subscription.objects.create(user=user, object=made)
+        enqueue_sync(made, user=user).terminate()
+        names = {"a": f"{_APP}.SyncHealthWidget", "b": "extras.NoteWidget"}
+        dashboard = Dashboard.objects.create(
+            user=user,
+            layout=[{"id": key} for key in names],
+            config={key: {"class": name} for key, name in names.items()},
+        )
+        kept = JournalEntry.objects.create(assigned_object=made.provider, comments="kept", created_by=user)
+        import_module(f"{_APP}.migrations.0002_references").remove_references(apps, None)
+        for model in (Bookmark, Job, Notification, Subscription, TaggedItem):
+            self.assertFalse(model.objects.exists(), model)
+        self.assertEqual(JournalEntry.objects.get(), kept)
+        dashboard.refresh_from_db()
+        self.assertEqual((dashboard.layout, list(dashboard.config)), ([{"id": "b"}], ["b"]))
+
     def test_models_and_migrations_agree(self):
         call_command("makemigrations", "netbox_circuit_manager", check=True, dry_run=True, verbosity=0)

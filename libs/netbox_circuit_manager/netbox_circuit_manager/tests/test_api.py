@@ -4,6 +4,8 @@ from decimal import Decimal
 
 from circuits.models import Provider
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from utilities.testing import APITestCase, APIViewTestCases
 
@@ -232,6 +234,24 @@ class CarrierChargeTest(Inherited.AllEndpoints):
             {"circuit": circuit.pk, "bill_number": "B-9", "line_reference": "1", "billed": Decimal("10.00")}
             for circuit in made
         ]
+
+
+class NamesTest(APITestCase):
+    """Brief lists name objects by their parents, and ask for these once."""
+
+    model = ProviderSyncRun
+    user_permissions = ("netbox_circuit_manager.view_providersyncrun",)
+
+    def test_brief_runs(self):
+        made = config(provider=circuits(1)[0].provider)
+        url = reverse("plugins-api:netbox_circuit_manager-api:providersyncrun-list") + "?brief=true"
+        counted = []
+        for _round in range(2):
+            ProviderSyncRun.objects.bulk_create(ProviderSyncRun(config=made) for _number in range(5))
+            with CaptureQueriesContext(connection) as captured:
+                self.assertHttpStatus(self.client.get(url, **self.header), 200)
+            counted.append(len(captured))
+        self.assertLessEqual(counted[1], counted[0])
 
 
 class ProviderSyncRunTest(Inherited.ReadEndpoints):

@@ -46,6 +46,7 @@ class BrowserTest(StaticLiveServerTestCase):
             executable_path=_CHROMIUM,
             args=[
                 "--no-sandbox",
+                "--disable-dev-shm-usage",
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
             ],
         )

@@ -175,12 +175,13 @@ class ProviderContract:
 
     # What goes wrong
 
-    def assert_nothing_lost(self, fault: str, status: str = "failed") -> Any:
-        """After a good run, a run under a fault changes nothing and says so; the next one is good again."""
+    def assert_nothing_lost(self, fault: str, status: str = "failed", **changed: Any) -> Any:
+        """After a good run, a run under a fault (and settings) changes nothing and says so; the next one is good again."""
         self.sync()
         before = self.state()
         self.carrier.faults.set(fault)
-        result = self.sync()
+        with plugin_settings(**changed):
+            result = self.sync()
         self.assertEqual(self.state(), before, fault)
         self.assertEqual(result.status, status, result.errors)
         self.assertTrue(result.errors)
@@ -211,8 +212,8 @@ class ProviderContract:
         self.assertIn("no circuits", result.run.error)
 
     def test_slow_answer(self) -> None:
-        with plugin_settings(request_retries=0):
-            self.assertIn("time", self.assert_nothing_lost("slow").run.error)
+        result = self.assert_nothing_lost("slow", request_retries=0, request_timeout=1)
+        self.assertIn("time", result.run.error)
 
     def test_page_cut_short(self) -> None:
         """Either the missing rows are asked for again, or the run fails; they are never taken for gone."""

@@ -150,6 +150,11 @@ class DrawTest(SimpleTestCase):
         drawn = {name for element in ET.fromstring(svg).iter() for name in element.attrib}
         self.assertFalse({"src", "href", "onerror", "onload"} & drawn)
 
+    def test_colours_follow_the_page(self) -> None:
+        svg = geo.draw_svg(self.document())
+        self.assertRegex(svg, r'<rect [^>]*style="fill:var\(--tblr-bg-surface-secondary, #\w+\)"')
+        self.assertRegex(svg, r'<text [^>]*fill="currentColor"')
+
     def test_single_point(self) -> None:
         ET.fromstring(geo.draw_svg({"type": "Point", "coordinates": [10, 59]}))
 

@@ -50,7 +50,7 @@ def check_number(field: str, value: object) -> str:
 
 def check_destinations(value: str | Sequence[str], message_type: str) -> list[str]:
     """The addressees as a list: numbers for sms and mms, users for chat."""
-    wanted: list[object] = [value] if isinstance(value, str) else list(value)
+    wanted: list[object] = [value] if isinstance(value, str) else list(value or ())
     if not wanted:
         raise InvalidInput("destination", "needs at least one addressee")
     if message_type in TO_NUMBERS:

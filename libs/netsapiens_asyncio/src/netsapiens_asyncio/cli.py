@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import csv
 import json
+import logging
 import os
 import stat
 import sys
@@ -80,7 +81,7 @@ def _read_file(path: Path) -> dict[str, str]:
             content = tomllib.load(file)
     except FileNotFoundError:
         return {}
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise InvalidInput("credentials", f"{path} is not TOML") from None  # its words could quote a secret
     return {name: str(content[name]) for name in NAMES if name in content}
 
@@ -168,7 +169,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--credentials", type=Path, default=CREDENTIALS, metavar="FILE", help="(%(default)s)")
+    parser.add_argument("--credentials", type=Path, metavar="FILE", help=f"({CREDENTIALS})")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add(commands, "token", check_token, "log in and show the account (not the token)")
     _add_messages(commands)
@@ -231,16 +232,24 @@ def show(result: Any, *, as_json: bool) -> None:
     sys.stdout.write("\n\n".join(blocks) + "\n" if blocks else "nothing found\n")
 
 
+def _chosen_credentials(named: Path | None) -> dict[str, str]:
+    if named is not None and not named.expanduser().exists():
+        # A file that somebody named is meant: the environment may hold another account's.
+        raise InvalidInput("credentials", f"there is no file {named}")
+    return read_credentials(dict(os.environ), named or CREDENTIALS)
+
+
 async def run(wanted: Wanted) -> None:
     """Logs in, does it, shows it."""
-    config = read_credentials(dict(os.environ), wanted.credentials)
-    async with NetsapiensAPI(config) as client:
+    async with NetsapiensAPI(_chosen_credentials(wanted.credentials)) as client:
         show(await wanted.command(client, wanted), as_json=wanted.json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit status."""
     wanted = build_parser().parse_args(arguments)
+    # Its retries end in the error that is shown; without a handler Python would print each of them.
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
     try:
         asyncio.run(run(wanted))
     except InvalidInput as error:

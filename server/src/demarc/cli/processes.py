@@ -21,6 +21,7 @@ from demarc.cli.sandbox import sandbox_logins
 from demarc.kernel.clock import real_now
 from demarc.kernel.crypto import load_master_key
 from demarc.kernel.db import DATABASE_AWAY, Database
+from demarc.kernel.errors import Unavailable
 from demarc.kernel.logs import configure_logging, logger
 from demarc.kernel.settings import Settings
 from demarc.modules.access.accounting import close_stale_sessions
@@ -100,7 +101,11 @@ async def serve(settings: Settings, file_descriptor: int | None) -> None:
 
 
 async def work(settings: Settings) -> None:
-    """Run jobs and schedules until SIGTERM; running jobs are finished first."""
+    """Run jobs and schedules until SIGTERM; running jobs are finished first.
+
+    Raises:
+        Unavailable: the database went away; whoever supervises starts the worker again.
+    """
     register_everything()
     key = load_master_key(settings.key_file)
     database = await Database.connect(Connections(settings).app, max_size=_WORKER_POOL)
@@ -113,7 +118,12 @@ async def work(settings: Settings) -> None:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             queue.shutdown.set()
             stopping.cancel()
-            await running
+            try:
+                await running
+            except DATABASE_AWAY as error:
+                raise Unavailable(
+                    f"the database went away ({type(error).__name__}); jobs wait in it and run once it is back"
+                ) from error
     finally:
         await database.close()
 

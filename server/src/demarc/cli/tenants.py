@@ -16,7 +16,7 @@ from demarc.bootstrap import Connections, register_everything
 from demarc.kernel.context import system
 from demarc.kernel.crypto import load_master_key
 from demarc.kernel.db import Database, Tx
-from demarc.kernel.errors import Conflict, NotFound
+from demarc.kernel.errors import Conflict, Invalid, NotFound
 from demarc.kernel.paging import Window
 from demarc.kernel.settings import load_settings
 from demarc.modules.identity.inputs import NewUser
@@ -69,19 +69,28 @@ def show(slug: Slug) -> None:
 @app.command("set")
 def set_(
     slug: Slug,
-    key: Annotated[str, typer.Argument(help="as in docs/reference/settings.md")],
-    value: Annotated[str, typer.Argument(help="JSON, or plain text; null gives the setting up")],
+    choices: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUE...",
+            help="as in docs/reference/settings.md; the value is JSON or plain text, null gives the setting up",
+        ),
+    ],
 ) -> None:
-    """Change one setting of a tenant. Log-ins follow within seconds, by a job of the worker."""
-    asyncio.run(_set(slug, key, _read(value)))
-    typer.echo(f"{slug}: {key} is set.")
+    """Change settings of a tenant, all or none. Log-ins follow within seconds, by a job of the worker."""
+    read = dict(_read(choice) for choice in choices)
+    asyncio.run(_set(slug, read))
+    typer.echo(f"{slug}: {', '.join(read)} set.")
 
 
-def _read(value: str) -> Any:
+def _read(choice: str) -> tuple[str, Any]:
+    key, equals, value = choice.partition("=")
+    if not equals:
+        raise Invalid(f"write KEY=VALUE, as in suspended_policy=garden, not {choice!r}")
     try:
-        return json.loads(value)
+        return key, json.loads(value)
     except ValueError:
-        return value
+        return key, value
 
 
 @asynccontextmanager
@@ -144,6 +153,6 @@ async def _settings(slug: str) -> dict[str, object]:
         return tx.tenant.settings
 
 
-async def _set(slug: str, key: str, value: object) -> None:
+async def _set(slug: str, choices: dict[str, object]) -> None:
     async with _tenant(slug) as tx:
-        await set_for_tenant(tx, key, value)
+        await set_for_tenant(tx, choices)

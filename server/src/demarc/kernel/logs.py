@@ -79,6 +79,15 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
         logging.getLogger(noisy).setLevel("WARNING")
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []
+    logging.getLogger("asyncpg.pool").addFilter(_in_one_line)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """The pool tells again and again that the database is away: the reason is enough, thirty lines of its inside hide the rest."""
+    if record.exc_info and record.exc_info[0] is not None:
+        record.msg, record.args = f"{record.getMessage()} ({record.exc_info[0].__name__})", ()
+        record.exc_info = None
+    return True
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

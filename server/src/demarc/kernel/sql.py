@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, insert, update
+from sqlalchemy import ColumnElement, Table, Text, bindparam, func, insert, update
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -61,3 +61,9 @@ def update_query(table: Table, columns: tuple[str, ...], keys: tuple[str, ...]) 
 def mine(table: Table) -> ColumnElement[bool]:
     """The explicit tenant predicate beside row-level security; `Tx` fills `:tenant_id` by itself."""
     return table.c.tenant_id == bindparam("tenant_id")
+
+
+SEARCH = func.concat(
+    "%", func.regexp_replace(bindparam("search", type_=Text), r"([\\%_])", r"\\\1", "g"), "%"
+)
+"""What `ilike` takes to find `:search` as a part of a text; in it `%`, `_` and a backslash mean themselves."""

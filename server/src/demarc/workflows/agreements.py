@@ -19,8 +19,12 @@ async def move_to_plan(tx: Tx, *, ref: str, plan_ref: str, reason: str = "") -> 
         Conflict: it was canceled, has the plan already, or the service's state does not allow it.
         Invalid: the plan is for another type of service.
     """
-    agreed = await hold_subscription(tx, (await get_subscription(tx, ref)).id)
+    agreed = await get_subscription(tx, ref)
+    # Whoever commands a service holds it before its subscription; in the other order two would wait for each other.
     service = await find_live_service(tx, agreed.id)
+    if service is None:
+        await hold_subscription(tx, agreed.id)
+        service = await find_live_service(tx, agreed.id)  # ordered a moment ago
     if service is not None:
         await change_plan_of_service(tx, service_id=service.id, plan_ref=plan_ref, reason=reason)
         return await get_subscription(tx, ref)

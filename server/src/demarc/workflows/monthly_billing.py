@@ -18,6 +18,7 @@ from demarc.kernel.clock import local_date
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import Conflict, DemarcError, invalid
 from demarc.kernel.jobs import Work, defer, job
+from demarc.kernel.logs import logger
 from demarc.modules.billing.inputs import NewInvoice, NewLine
 from demarc.modules.billing.queries import (
     Invoice,
@@ -50,6 +51,7 @@ from demarc.modules.usage.inputs import Span
 from demarc.modules.usage.queries import UsageLine, list_left_over, list_lines
 from demarc.modules.usage.service import bill_claimed, claim_pending
 
+_LOG = logger(__name__)
 BATCH = 100
 AT_ONCE = 10
 """So many subscriptions are billed within the request that starts a run; more are a job's."""
@@ -182,6 +184,28 @@ async def _next_batch(work: Work, run_id: int) -> list[Subscription]:
 
 
 async def _bill_in_turn(work: Work, run_id: int, subscription: Subscription) -> None:
+    try:
+        await _bill_unless_done(work, run_id, subscription)
+    except DemarcError:
+        raise  # the database is away, or somebody else was faster too often: the job is run again
+    except Exception as error:  # noqa: BLE001 - a job's edge: one subscription must not hold up the others
+        _LOG.error("a billing run left a subscription out", subscription=subscription.ref, exc_info=error)
+        async with work.begin() as tx:
+            await _note_unforeseen(tx, await lock_run(tx, run_id), subscription)
+
+
+async def _note_unforeseen(tx: Tx, run: Run, subscription: Subscription) -> None:
+    unforeseen = DemarcError(
+        "an error that nobody foresaw; the log of the worker has it", code="INTERNAL_ERROR"
+    )
+    if run.after_subscription_id < subscription.id:
+        failures = _failures(run, subscription, unforeseen)
+        await advance_run(
+            tx, run, after_subscription_id=subscription.id, failed=run.failed + 1, failures=failures
+        )
+
+
+async def _bill_unless_done(work: Work, run_id: int, subscription: Subscription) -> None:
     """Unless another worker has; once more when somebody changed the same rows at the same time."""
     async for attempt in stamina.retry_context(on=_is_outrun, attempts=TRIES, timeout=None):
         with attempt:

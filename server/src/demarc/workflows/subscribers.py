@@ -19,7 +19,7 @@ from demarc.modules.access.service import change_pool, create_subscriber, give_a
 from demarc.modules.access.states import SubscriberStatus
 from demarc.modules.addressing.queries import Pool, find_default_pool, find_pool_by_name
 from demarc.modules.addressing.states import PoolKind
-from demarc.modules.customers.queries import Customer, get_customer
+from demarc.modules.customers.queries import Customer, hold_customer
 from demarc.modules.services.inputs import NAME_LENGTH
 from demarc.modules.services.queries import Service, get_service, hold_service, list_services
 from demarc.modules.services.states import CARRYING, ServiceStatus
@@ -79,7 +79,7 @@ async def order_subscriber(tx: Tx, master_key: MasterKey, order: SubscriberOrder
         Invalid: a value is not acceptable, or there is no service and no default plan to sell one of.
         Conflict: the user name is taken, the pool is exhausted, the service is suspended.
     """
-    customer = await _of("customer_id", get_customer(tx, order.customer_uid))
+    customer = await _of("customer_id", hold_customer(tx, order.customer_uid))
     pool = await _pool(tx, order)
     ipv6_pools = await _ipv6_pools(tx, order)
     service = await _service(tx, customer, order)

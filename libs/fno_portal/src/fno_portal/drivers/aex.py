@@ -63,6 +63,7 @@ class AExClient(FNOClientBase):
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {C.COVERAGE, C.ORDER, C.ORDER_STATUS, C.FIND_ORDER, C.CANCEL, C.FAULT, C.FAULT_STATUS, C.CHANGES}
     )
+    changes_every_s: ClassVar[float] = SNAPSHOT_EVERY_S
     _next_snapshot: float = 0
 
     async def check_coverage(self, address: str) -> Dict[str, Any]:  # noqa: UP006

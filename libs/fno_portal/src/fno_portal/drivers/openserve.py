@@ -14,7 +14,16 @@ from uuid import uuid4
 
 import httpx
 
-from fno_portal.base import C, Capability, FNOClientBase, own_row, require_fields, require_rica, segment
+from fno_portal.base import (
+    C,
+    Capability,
+    FNOClientBase,
+    checked_key,
+    own_row,
+    require_fields,
+    require_rica,
+    segment,
+)
 from fno_portal.channel import Channel
 from fno_portal.errors import (
     FNOCoverageError,
@@ -70,7 +79,7 @@ class OpenserveClient(FNOClientBase):
     ) -> None:
         """Make the client. `tag` is the first part of every path, given by Openserve to each partner."""
         fixed = {
-            "api_key": api_key,
+            "api_key": checked_key(api_key, fno=name or type(self).name),
             "SenderID": sender_id,
             "FromLocation": from_location,
             "ReplyToAddress": reply_to,

@@ -33,6 +33,7 @@ class PairedClient(DriverBase):
             first.assumed or second.assumed,
             f"API: {first.source}; portal: {second.source}",
             first.order_types,
+            max(first.changes_every_s, second.changes_every_s),
         )
 
     def _for(self, capability: Capability) -> FNOClient:

@@ -20,6 +20,7 @@ from fno_portal.errors import (
     FNONotFoundError,
     FNOOrderError,
     FNOProtocolError,
+    FNORateLimitError,
     FNOTimeoutError,
     FNOTransitionError,
     FNOUnavailableError,
@@ -45,6 +46,8 @@ from fno_portal.transitions import is_final, may_follow
 SAST = ZoneInfo("Africa/Johannesburg")
 _UNCERTAIN = (FNOTimeoutError, FNOUnavailableError, FNOProtocolError)
 _ATTEMPTS = 5
+# Where the store keeps when a feed was read last, among the operators' keys of places: no address is written like this.
+_FEED = "feed|changes"
 
 
 def utc_now() -> datetime:
@@ -231,12 +234,29 @@ class OrderDesk:
         Raises:
             FNOUnsupportedError: the operator has no feed. FNORateLimitError: it may not be read yet.
         """
+        await self._check_feed(client)
+        changes = await client.list_changes()
+        await self.store.keep_keys(client.name, _FEED, {"read_at": self._clock().isoformat()})
         orders = []
-        for change in await client.list_changes():
+        for change in changes:
             record = await self.store.find(client.name, str(change["fno_reference"]))
             if record is not None:
                 orders.append(await self._told(record, change))
         return orders
+
+    async def _check_feed(self, client: FNOClient) -> None:
+        """The operator counts our readings, whichever of our processes does them."""
+        every_s = client.describe().changes_every_s
+        read_at = _time((await self.store.keys(client.name, _FEED)).get("read_at"))
+        passed_s = (self._clock() - read_at).total_seconds() if read_at else every_s
+        if 0 <= passed_s < every_s:
+            raise FNORateLimitError(
+                f"the feed of changes may be read once in {every_s / 60:g} minutes",
+                fno=client.name,
+                hint=f"Read it again in {every_s - passed_s:.0f} s",
+                sent=False,
+                ours=True,
+            )
 
     async def _told(self, record: OrderRecord, answer: dict[str, Any]) -> FNOOrder:
         """Log what a poll or a feed says of an order, where it is new."""

@@ -105,6 +105,11 @@ class SharedBrowser:
 
     async def _launch(self) -> _Running:
         playwright: Playwright | None = None
+        if not self._headless and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise FNOConfigError(
+                "there is no display for Chromium's window",
+                hint="Run it on a desktop, or over `ssh -X`, with the same FNO_HOME",
+            )
         # The sandbox of Chromium refuses to run for root.
         sandbox: dict[str, Any] = {"chromium_sandbox": os.geteuid() != 0}
         try:

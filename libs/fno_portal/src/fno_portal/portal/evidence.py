@@ -23,7 +23,7 @@ _OURS = re.compile(r"^(?P<stem>[\w.-]+-\d{8}T\d{6}-[\w.-]+-[0-9a-f]{6})\.(?:png|
 # The same pattern as redaction.py, applied to what is on the page before it is photographed.
 _BLANK = """
 (mark) => {
-    const number = /(?<!\\d)\\d{2}[ -]?(?:0[1-9]|1[0-2])[ -]?(?:0[1-9]|[12]\\d|3[01])[ -]?\\d{4}[ -]?\\d[ -]?\\d[ -]?\\d(?!\\d)/g;
+    const number = /(?<!\\d)\\d{2}[\\s-]?(?:0[1-9]|1[0-2])[\\s-]?(?:0[1-9]|[12]\\d|3[01])[\\s-]?\\d{4}[\\s-]?\\d[\\s-]?\\d[\\s-]?\\d(?!\\d)/g;
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         walker.currentNode.nodeValue = walker.currentNode.nodeValue.replace(number, mark);

@@ -23,7 +23,7 @@ class TotpSeed:
         try:
             self._totp = self._parse(seed.strip())
             self._totp.now()
-        except (ValueError, binascii.Error, TypeError):
+        except (ValueError, binascii.Error, TypeError, AttributeError):
             raise FNOConfigError(
                 "the TOTP seed is malformed",
                 fno=fno,

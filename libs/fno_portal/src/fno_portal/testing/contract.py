@@ -73,7 +73,7 @@ _PATIENCE_S = 60
 ID_NUMBER = "8001015009087"
 VERIFIED = RicaVerification(
     verified_by="the contract suite",
-    verified_at=datetime(2026, 1, 5, tzinfo=UTC),
+    verified_at=datetime(2020, 1, 5, tzinfo=UTC),
     method="in person",
     documents=("smart ID card",),
     evidence_hash="0" * 64,

@@ -142,6 +142,15 @@ class SimulatedOperator:
         with self.lock:
             return next((one for one in self.orders.values() if one["reference"] == reference), None)
 
+    def look_up(self, reference: str) -> list[dict[str, Any]]:
+        """What a search for the reference answers; with `filter_ignored` everybody's orders."""
+        with self.lock:
+            return [
+                one
+                for one in self.orders.values()
+                if self.faults.filter_ignored or one["reference"] == reference
+            ]
+
     def cancel(self, number: str) -> str:
         """Cancel what is not at work; answers the cancellation's state."""
         with self.lock:

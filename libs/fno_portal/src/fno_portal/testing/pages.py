@@ -148,7 +148,8 @@ def page_routes(operator: SimulatedOperator) -> list[Route]:
 
     async def orders(request: Request) -> Response:
         wanted = request.query_params.get("reference")
-        rows = [row(one) for one in operator.orders.values() if wanted in (None, one["reference"])]
+        found = operator.orders.values() if wanted is None else operator.look_up(wanted)
+        rows = [row(one) for one in found]
         return page("".join(rows) or '<p class="no-orders">No orders</p>')
 
     async def order(request: Request) -> Response:

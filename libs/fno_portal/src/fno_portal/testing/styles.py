@@ -190,8 +190,8 @@ def _document(operator: SimulatedOperator) -> list[Route]:
         return await _after_order(operator, request, JSONResponse(shown(order), status_code=201))
 
     async def find(request: Request) -> Response:
-        order = operator.find_order(request.query_params.get("reference", ""))
-        return JSONResponse({"orders": [shown(order)] if order else []})
+        found = operator.look_up(request.query_params.get("reference", ""))
+        return JSONResponse({"orders": [shown(one) for one in found]})
 
     async def read(request: Request) -> Response:
         order = operator.orders.get(request.path_params["number"])
@@ -422,8 +422,8 @@ def _openserve(operator: SimulatedOperator) -> list[Route]:
         return JSONResponse(shown(order)) if order else failed("not_found", "no such order")
 
     async def find(request: Request) -> Response:
-        order = operator.find_order(request.query_params.get("externalId", ""))
-        return JSONResponse([shown(order)] if order else [])
+        found = operator.look_up(request.query_params.get("externalId", ""))
+        return JSONResponse([shown(one) for one in found])
 
     async def cancel(request: Request) -> Response:
         number = (await request.json())["productOrder"]["id"]
@@ -517,8 +517,8 @@ def _tmf(operator: SimulatedOperator) -> list[Route]:
         return await _after_order(operator, request, JSONResponse(shown(order), status_code=201))
 
     async def find(request: Request) -> Response:
-        order = operator.find_order(request.query_params.get("externalId", ""))
-        return JSONResponse([shown(order)] if order else [])
+        found = operator.look_up(request.query_params.get("externalId", ""))
+        return JSONResponse([shown(one) for one in found])
 
     async def read(request: Request) -> Response:
         order = operator.orders.get(request.path_params["number"])

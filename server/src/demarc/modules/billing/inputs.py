@@ -12,6 +12,7 @@ from demarc.kernel.money import exponent
 from demarc.modules.billing.states import LineKind
 
 AMOUNT_MAX = 10**15
+QUANTITY_END = 10**12
 REF_LENGTH = 50
 _REF = re.compile(r"[A-Za-z0-9._:-]+")
 
@@ -45,6 +46,8 @@ class NewLine:
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", _text("description", self.description, 500))
         check_amount("amount", self.amount_minor)
+        if not 0 <= self.quantity < QUANTITY_END:
+            raise invalid("quantity", f"of {self.description} has to be 0 to below {QUANTITY_END}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def clean_ref(ref: str, *, field: str = "plan_id") -> str:
-    """Free text of 1 to 50 characters that can stand in a path."""
-    if not 1 <= len(ref) <= REF_LENGTH or not _REF.fullmatch(ref):
+    """Free text of 1 to 50 characters that can stand in a path: clients take `.` and `..` out of one (RFC 3986, 5.2.4)."""
+    if not 1 <= len(ref) <= REF_LENGTH or not _REF.fullmatch(ref) or ref in (".", ".."):
         raise invalid(
-            field, f"has to be 1 to {REF_LENGTH} characters without slash, control or outer white space"
+            field,
+            f"has to be 1 to {REF_LENGTH} characters without slash, control or outer white space, not just dots",
         )
     return ref
 

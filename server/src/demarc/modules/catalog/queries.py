@@ -15,10 +15,8 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     Table,
-    Text,
     any_,
     bindparam,
-    func,
     or_,
     select,
 )
@@ -28,7 +26,7 @@ from demarc.kernel.db import Tx
 from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
-from demarc.kernel.sql import Query, mine
+from demarc.kernel.sql import SEARCH, Query, mine
 from demarc.modules.catalog.inputs import Rate, Tier
 from demarc.modules.catalog.models import bandwidth_profile, plan, plan_price, plan_usage_price
 from demarc.modules.catalog.states import PriceModel
@@ -189,14 +187,12 @@ _PROFILE_BY_UID = Query(
 _PROFILE_BY_NAME = Query(
     select(bandwidth_profile).where(mine(bandwidth_profile), bandwidth_profile.c.name == bindparam("name"))
 )
-_SEARCH = func.concat("%", bindparam("search", type_=Text), "%")
-
 PLANS = Listing(
     plan,
     filters={
         "status": plan.c.status == bindparam("status"),
         "service_type": plan.c.service_type == bindparam("service_type"),
-        "search": or_(plan.c.name.ilike(_SEARCH), plan.c.ref.ilike(_SEARCH)),
+        "search": or_(plan.c.name.ilike(SEARCH), plan.c.ref.ilike(SEARCH)),
         "has_data_cap": plan.c.cap_octets.is_not(None) == bindparam("has_data_cap", type_=Boolean),
     },
     sorts={"created_at": plan.c.created_at, "plan_id": plan.c.ref, "name": plan.c.name},
@@ -219,7 +215,7 @@ USAGE_PRICES = Listing(
 )
 PROFILES = Listing(
     bandwidth_profile,
-    filters={"search": bandwidth_profile.c.name.ilike(_SEARCH)},
+    filters={"search": bandwidth_profile.c.name.ilike(SEARCH)},
     sorts={
         "name": bandwidth_profile.c.name,
         "created_at": bandwidth_profile.c.created_at,

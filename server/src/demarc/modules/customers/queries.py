@@ -15,7 +15,7 @@ from demarc.kernel.db import Tx
 from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
-from demarc.kernel.sql import Query, mine
+from demarc.kernel.sql import SEARCH, Query, mine
 from demarc.modules.customers.models import customer, customer_note
 
 
@@ -65,6 +65,9 @@ _LOCKED = Query(
     .order_by(customer.c.id)
     .with_for_update(key_share=True)  # who books for a customer refers to the row, and must not wait for it
 )
+_SHARED = Query(
+    select(customer.c.id).where(mine(customer), customer.c.uid == bindparam("uid")).with_for_update(read=True)
+)
 _NOTE = Query(
     select(customer_note).where(
         mine(customer_note),
@@ -77,8 +80,6 @@ _UIDS = Query(
         mine(customer), customer.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
     )
 )
-_SEARCH = func.concat("%", bindparam("search", type_=Text), "%")
-
 LISTING = Listing(
     customer,
     filters={
@@ -89,7 +90,7 @@ LISTING = Listing(
         "tag": bindparam("tag", type_=Text) == any_(customer.c.tags),
         "email": func.lower(customer.c.email) == func.lower(bindparam("email", type_=Text)),
         "search": or_(
-            customer.c.name.ilike(_SEARCH), customer.c.email.ilike(_SEARCH), customer.c.phone.ilike(_SEARCH)
+            customer.c.name.ilike(SEARCH), customer.c.email.ilike(SEARCH), customer.c.phone.ilike(SEARCH)
         ),
     },
     sorts={"created_at": customer.c.created_at, "name": customer.c.name},
@@ -101,7 +102,7 @@ NOTES = Listing(
     customer_note,
     filters={
         "customer_id": customer_note.c.customer_id == bindparam("customer_id"),
-        "search": customer_note.c.body.ilike(_SEARCH),
+        "search": customer_note.c.body.ilike(SEARCH),
         "author": customer_note.c.author == bindparam("author"),
     },
     sorts={"created_at": customer_note.c.id, "updated_at": customer_note.c.updated_at},
@@ -120,6 +121,15 @@ async def get_customer(tx: Tx, uid: UUID) -> Customer:
             f"customer {uid} was merged into {survivor.uid}; ask for that one", code="CUSTOMER_MERGED"
         )
     return found
+
+
+async def hold_customer(tx: Tx, uid: UUID) -> Customer:
+    """`get_customer`, and nobody merges, erases or changes him until the transaction ends; others may hold him, too.
+
+    For whoever gives him something that he does not have yet: it would stay with a customer who is no more.
+    """
+    await tx.connection.execute(_SHARED.sql, *_SHARED.arguments({"tenant_id": tx.tenant.id, "uid": uid}))
+    return await get_customer(tx, uid)
 
 
 async def lock_customers(tx: Tx, *ids: int) -> None:

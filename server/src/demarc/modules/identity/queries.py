@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, Text, and_, any_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Boolean, and_, any_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Database, Tx
 from demarc.kernel.errors import NotFound
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
-from demarc.kernel.sql import Query, mine
+from demarc.kernel.sql import SEARCH, Query, mine
 from demarc.modules.identity.models import app_user, refresh_token, service_token, user_session
 from demarc.modules.identity.states import Role, UserStatus
 
@@ -113,14 +113,12 @@ _SESSION = Query(
 _SERVICE_TOKEN = Query(
     select(service_token).where(mine(service_token), service_token.c.uid == bindparam("uid"))
 )
-_SEARCH = func.concat("%", bindparam("search", type_=Text), "%")
-
 USERS = Listing(
     app_user,
     filters={
         "role": app_user.c.role == bindparam("role"),
         "status": app_user.c.status == bindparam("status"),
-        "search": or_(app_user.c.name.ilike(_SEARCH), app_user.c.email.ilike(_SEARCH)),
+        "search": or_(app_user.c.name.ilike(SEARCH), app_user.c.email.ilike(SEARCH)),
     },
     sorts={"created_at": app_user.c.id, "name": app_user.c.name, "email": app_user.c.email},
     default_sort="created_at",

@@ -35,7 +35,7 @@ def clean_text(text: str, *, field: str, longest: int) -> str:
     """Trimmed, not empty, without control characters."""
     trimmed = text.strip()
     if not 1 <= len(trimmed) <= longest or _CONTROL.search(trimmed):
-        raise invalid(field, f"has to be 1 to {longest} characters")
+        raise invalid(field, f"has to be 1 to {longest} characters, none of them a control character")
     return trimmed
 
 
@@ -70,7 +70,9 @@ def clean_notes(notes: str) -> str:
     """Free text of at most 4,000 characters; may be empty."""
     trimmed = notes.strip()
     if len(trimmed) > NOTES_LENGTH or _CONTROL.search(trimmed):
-        raise invalid("notes", f"has to be at most {NOTES_LENGTH} characters")
+        raise invalid(
+            "notes", f"has to be at most {NOTES_LENGTH} characters, none of them a control character"
+        )
     return trimmed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 
 from sqlalchemy import bindparam
 from sqlalchemy.dialects.postgresql import insert
@@ -16,7 +17,7 @@ from demarc.kernel.states import change_status, record_status_change
 from demarc.modules.audit.service import record
 from demarc.modules.catalog.queries import Plan, get_plan_by_id, price_on
 from demarc.modules.catalog.states import PlanStatus
-from demarc.modules.customers.queries import get_customer_by_id
+from demarc.modules.customers.queries import get_customer_by_id, hold_customer
 from demarc.modules.customers.states import CustomerStatus
 from demarc.modules.subscriptions.inputs import clean_ref
 from demarc.modules.subscriptions.models import subscription, subscription_term
@@ -25,7 +26,6 @@ from demarc.modules.subscriptions.queries import (
     Subscription,
     find_subscription,
     get_subscription,
-    get_subscription_by_id,
     hold_subscription,
 )
 from demarc.modules.subscriptions.states import SUBSCRIPTION_STATES, SubscriptionStatus
@@ -108,13 +108,14 @@ async def change_plan(tx: Tx, *, subscription_id: int, plan_id: int) -> Subscrip
     plan = await get_plan_by_id(tx, plan_id)
     _check_may_change(before, plan)
     price = await price_on(tx, plan_id, local_date(tx.now, tx.tenant.time_zone))
+    changed_at = _not_before(tx, before)
     after = await tx.update(
         subscription,
         Subscription,
         {"id": before.id},
         plan_id=plan_id,
         monthly_minor=price.monthly_minor,
-        updated_at=tx.now,
+        updated_at=changed_at,
     )
     await tx.insert(
         subscription_term,
@@ -122,7 +123,7 @@ async def change_plan(tx: Tx, *, subscription_id: int, plan_id: int) -> Subscrip
         subscription_id=before.id,
         plan_id=before.plan_id,
         monthly_minor=before.monthly_minor,
-        ended_at=tx.now,
+        ended_at=changed_at,
     )
     change = {
         "from_plan_id": before.plan_id,
@@ -139,10 +140,15 @@ async def change_plan(tx: Tx, *, subscription_id: int, plan_id: int) -> Subscrip
         ref=after.ref,
         customer_id=after.customer_id,
         currency=after.currency,
-        changed_at=tx.now.isoformat(),
+        changed_at=changed_at.isoformat(),
         **change,
     )
     return after
+
+
+def _not_before(tx: Tx, row: Subscription) -> datetime:
+    """Now; but who waited for another change has the earlier time, and terms that overlap would be billed wrongly."""
+    return max(tx.now, row.updated_at)
 
 
 def _check_may_change(before: Subscription, plan: Plan) -> None:
@@ -168,7 +174,7 @@ def _check_sold(plan: Plan) -> None:
 
 
 async def _check_customer(tx: Tx, customer_id: int) -> None:
-    customer = await get_customer_by_id(tx, customer_id)
+    customer = await hold_customer(tx, (await get_customer_by_id(tx, customer_id)).uid)
     if customer.status != CustomerStatus.ACTIVE:
         raise Conflict(f"customer {customer.uid} is {customer.status}; only an active customer can subscribe")
 
@@ -199,7 +205,7 @@ async def cancel_subscription(tx: Tx, *, subscription_id: int, reason: str = "")
         NotFound: no such subscription.
         Conflict: it is canceled already.
     """
-    before = await get_subscription_by_id(tx, subscription_id)
+    before = await hold_subscription(tx, subscription_id)
     after = await change_status(
         tx,
         SUBSCRIPTION_STATES,
@@ -209,7 +215,7 @@ async def cancel_subscription(tx: Tx, *, subscription_id: int, reason: str = "")
         current=SubscriptionStatus(before.status),
         target=SubscriptionStatus.CANCELED,
         reason=reason,
-        canceled_at=tx.now,
+        canceled_at=_not_before(tx, before),
     )
     await record(
         tx,

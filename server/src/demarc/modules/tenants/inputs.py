@@ -47,7 +47,7 @@ class NewTenant:
 
 
 def clean_setting(key: str, value: object) -> object:
-    """The value as it is kept.
+    """The value as it is kept; None, which gives the setting up, is always possible.
 
     Raises:
         Invalid: there is no such setting, or it cannot have this value; names what is possible.
@@ -55,7 +55,7 @@ def clean_setting(key: str, value: object) -> object:
     check = SETTINGS.get(key)
     if check is None:
         raise Invalid(f"{key!r} is no setting of a tenant; there are {', '.join(sorted(SETTINGS))}")
-    return check(key, value)
+    return None if value is None else check(key, value)
 
 
 def _words(key: str, value: object) -> str:

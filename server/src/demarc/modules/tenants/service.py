@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import asyncpg
@@ -13,7 +14,7 @@ from demarc.kernel.errors import Conflict, Forbidden, invalid
 from demarc.kernel.outbox import emit
 from demarc.kernel.sql import Query
 from demarc.modules.audit.service import record
-from demarc.modules.tenants.inputs import SETTINGS, NewTenant, clean_setting
+from demarc.modules.tenants.inputs import NewTenant, clean_setting
 from demarc.modules.tenants.models import tenant
 
 ENTITY = "tenant"
@@ -68,27 +69,25 @@ async def create_tenant(
     return new_id
 
 
-async def change_setting(tx: Tx, key: str, value: object) -> None:
-    """Set one of `SETTINGS`; None gives it up. What follows from it is the caller's to do.
+async def change_settings(tx: Tx, choices: Mapping[str, object]) -> None:
+    """Set some of `SETTINGS`; None gives one up. What follows from it is the caller's to do.
 
     Raises:
         Invalid: there is no such setting, or it cannot have this value.
     """
+    cleaned = {key: clean_setting(key, value) for key, value in choices.items()}
     before = tx.tenant.settings
-    after = {name: kept for name, kept in before.items() if name != key}
-    cleaned = clean_setting(key, value) if value is not None or key not in SETTINGS else None
-    if cleaned is not None:
-        after[key] = cleaned
+    after = {key: value for key, value in {**before, **cleaned}.items() if value is not None}
     await tx.execute(_SET_SETTINGS, id=tx.tenant.id, settings=after)
     await record(
         tx,
-        "tenant.change_setting",
+        "tenant.change_settings",
         entity=ENTITY,
         entity_id=tx.tenant.id,
-        before={key: before.get(key)},
-        after={key: cleaned},
+        before={key: before.get(key) for key in cleaned},
+        after=cleaned,
     )
-    await emit(tx, "tenant.setting_changed", entity=ENTITY, entity_id=tx.tenant.id, key=key)
+    await emit(tx, "tenant.settings_changed", entity=ENTITY, entity_id=tx.tenant.id, settings=sorted(cleaned))
 
 
 async def move_clock(tx: Tx, by: timedelta) -> timedelta:

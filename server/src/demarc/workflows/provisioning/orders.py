@@ -11,7 +11,7 @@ from uuid import UUID
 from demarc.kernel.db import Tx
 from demarc.kernel.errors import Conflict, Detail, NotFound, invalid
 from demarc.modules.catalog.queries import Plan, get_plan
-from demarc.modules.customers.queries import Customer, get_customer
+from demarc.modules.customers.queries import Customer, hold_customer
 from demarc.modules.services.inputs import NewService, clean_config
 from demarc.modules.services.queries import Service, find_live_service
 from demarc.modules.services.rules import speeds_of
@@ -66,7 +66,7 @@ async def provision_service(tx: Tx, order: ServiceOrder) -> Provisioned:
         Conflict: the plan is retired, the customer is not active, or the subscription cannot take this service.
     """
     clean_config(order.config)
-    customer = await _of("customer_id", get_customer(tx, order.customer_uid))
+    customer = await _of("customer_id", hold_customer(tx, order.customer_uid))
     plan = await _of("plan_id", get_plan(tx, order.plan_ref))
     if order.service_type != plan.service_type:
         raise invalid("service_type", f"the plan {plan.ref} is for {plan.service_type}")

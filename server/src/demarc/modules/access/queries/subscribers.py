@@ -22,7 +22,7 @@ from sqlalchemy import (
 from demarc.kernel.db import Tx
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
-from demarc.kernel.sql import Query, mine
+from demarc.kernel.sql import SEARCH, Query, mine
 from demarc.modules.access.models import (
     aaa_login,
     subscriber,
@@ -112,8 +112,6 @@ _SHOWN_STATUS = case(
     else_=SubscriberStatus.ACTIVE.value,
 )
 
-_SEARCH = func.concat("%", bindparam("search", type_=Text), "%")
-
 LISTING = Listing(
     subscriber,
     filters={
@@ -123,10 +121,10 @@ LISTING = Listing(
         "not_status": subscriber.c.status != bindparam("not_status"),
         "username": func.starts_with(subscriber.c.username, bindparam("username", type_=Text)),
         "search": or_(
-            subscriber.c.username.ilike(_SEARCH),
-            subscriber.c.mac.ilike(_SEARCH),
-            subscriber.c.circuit_id.ilike(_SEARCH),
-            subscriber.c.remote_id.ilike(_SEARCH),
+            subscriber.c.username.ilike(SEARCH),
+            subscriber.c.mac.ilike(SEARCH),
+            subscriber.c.circuit_id.ilike(SEARCH),
+            subscriber.c.remote_id.ilike(SEARCH),
         ),
     },
     sorts={"created_at": subscriber.c.created_at, "username": subscriber.c.username},

@@ -5,12 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import Conflict, NotFound
+from demarc.kernel.errors import Conflict
 from demarc.kernel.outbox import emit
 from demarc.modules.access.models import subscriber
-from demarc.modules.access.queries import Subscriber, get_subscriber_by_id, lock_subscriber
+from demarc.modules.access.queries import Subscriber
+from demarc.modules.access.service.holding import hold_present_subscriber, hold_subscriber
 from demarc.modules.access.service.projection import refresh_login
-from demarc.modules.access.states import SubscriberStatus
 from demarc.modules.addressing.inputs import Block
 from demarc.modules.addressing.queries import (
     Assignment,
@@ -22,7 +22,6 @@ from demarc.modules.addressing.queries import (
 from demarc.modules.addressing.service import assign_address, release_assignment
 from demarc.modules.addressing.states import PoolKind
 from demarc.modules.audit.service import record
-from demarc.modules.services.queries import hold_service
 
 ENTITY = "subscriber"
 _ONE_ONLY = frozenset({PoolKind.IPV4, PoolKind.IPV6, PoolKind.FRAMED_PREFIX, PoolKind.DELEGATED_PREFIX})
@@ -44,9 +43,7 @@ async def give_address(
         NotFound: the subscriber was deleted, or the address is nothing that the pool hands out.
         Conflict: another one of that kind is held (HOLDS_ANOTHER), or the pool refuses.
     """
-    row = await _hold(tx, subscriber_id)
-    if row.status == SubscriberStatus.TERMINATED:
-        raise NotFound(f"no subscriber {row.uid}")
+    row = await hold_present_subscriber(tx, subscriber_id)
     kind = PoolKind(pool.kind)
     held = [one for one in (await list_holdings(tx, [row.id])).get(row.id, []) if one.kind == kind]
     for one in held:
@@ -71,19 +68,13 @@ async def take_address_back(tx: Tx, assignment_uid: UUID) -> Assignment:
         Conflict: it is released already.
     """
     known = await get_assignment(tx, assignment_uid)
-    row = await _hold(tx, known.subscriber_id)
+    row = await hold_subscriber(tx, known.subscriber_id)
     held = (await list_holdings(tx, [row.id])).get(row.id, [])
     ended = await release_assignment(tx, assignment_uid)
     if any(one.address == ended.address and one.kind == PoolKind.IPV4 for one in held):
         await tx.update(subscriber, Subscriber, {"id": row.id}, ip_pool_id=None, updated_at=tx.now)
     await _tell(tx, row, "subscriber.release_address", ended.address)
     return ended
-
-
-async def _hold(tx: Tx, subscriber_id: int) -> Subscriber:
-    """The service first, as whoever ends it does."""
-    await hold_service(tx, (await get_subscriber_by_id(tx, subscriber_id)).service_id)
-    return await lock_subscriber(tx, subscriber_id)
 
 
 async def _tell(tx: Tx, row: Subscriber, action: str, address: Block) -> None:

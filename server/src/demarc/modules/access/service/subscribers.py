@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import Conflict, NotFound, invalid
+from demarc.kernel.errors import Conflict, invalid
 from demarc.kernel.outbox import emit
 from demarc.kernel.states import change_status, record_status_change
 from demarc.modules.access.inputs import NewSubscriber, clean_password, clean_subscriber_changes
@@ -18,10 +18,10 @@ from demarc.modules.access.queries import (
     find_login,
     get_subscriber_by_id,
     list_subscribers_of_services,
-    lock_subscriber,
 )
 from demarc.modules.access.rules import check_takes_subscribers, generate_password
 from demarc.modules.access.service.duplicates import explained
+from demarc.modules.access.service.holding import hold_present_subscriber, hold_subscriber
 from demarc.modules.access.service.projection import project_login, refresh_login
 from demarc.modules.access.service.sealing import open_password, seal_password
 from demarc.modules.access.states import SUBSCRIBER, SubscriberStatus
@@ -173,7 +173,7 @@ async def delete_subscribers_of_service(tx: Tx, service_id: int) -> int:
 
 
 async def _move(tx: Tx, subscriber_id: int, target: SubscriberStatus, reason: str) -> Subscriber:
-    before = await get_subscriber_by_id(tx, subscriber_id)
+    before = await hold_subscriber(tx, subscriber_id)
     changed = await change_status(
         tx,
         SUBSCRIBER,
@@ -209,10 +209,11 @@ async def update_subscriber(
         changes: columns of the subscriber with their new values.
 
     Raises:
+        NotFound: the subscriber was deleted.
         Invalid: a value is not acceptable.
         Conflict: the MAC address or circuit id is another subscriber's.
     """
-    before = await lock_subscriber(tx, subscriber_id)
+    before = await hold_present_subscriber(tx, subscriber_id)
     cleaned = clean_subscriber_changes(changes)
     if not cleaned:
         return before
@@ -232,9 +233,10 @@ async def change_pool(tx: Tx, *, subscriber_id: int, pool_id: int | None) -> Sub
     A live session is ended so that the subscriber dials in with the new address.
 
     Raises:
+        NotFound: the subscriber was deleted.
         Conflict: the pool has no address left.
     """
-    before = await lock_subscriber(tx, subscriber_id)
+    before = await hold_present_subscriber(tx, subscriber_id)
     held = await list_held_addresses(tx, [subscriber_id])
     if before.ip_pool_id == pool_id and (pool_id is None or held):
         return before
@@ -261,9 +263,7 @@ async def reset_password(
     tx: Tx, master_key: MasterKey, *, subscriber_id: int, password: str | None = None
 ) -> str:
     """Set a new network password, generated unless given; what is on line stays on line. Returns the password."""
-    row = await lock_subscriber(tx, subscriber_id)
-    if row.status == SubscriberStatus.TERMINATED:
-        raise NotFound(f"no subscriber {row.uid}")
+    row = await hold_present_subscriber(tx, subscriber_id)
     chosen = generate_password() if password is None else clean_password(password)
     sealed = await seal_password(tx, master_key, row.uid, chosen)
     await tx.update(subscriber, Subscriber, {"id": row.id}, secret_encrypted=sealed, updated_at=tx.now)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     DateTime,
     Text,
     and_,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal_column,
     or_,
     select,
 )
@@ -122,9 +124,23 @@ _TOUCHES_CUSTOMER = ledger_entry.c.transaction_id.in_(
 )
 
 
+_OF_JOURNAL = tuple(
+    or_(bindparam(name, type_=kind).is_(None), condition)
+    for name, kind, condition in (
+        ("start", _MOMENT, ledger_transaction.c.posted_at >= bindparam("start", type_=_MOMENT)),
+        ("end", _MOMENT, ledger_transaction.c.posted_at < bindparam("end", type_=_MOMENT)),
+        ("kind", Text(), ledger_transaction.c.kind == bindparam("kind", type_=Text)),
+    )
+)
+"""Whole transactions, so that what is chosen sums to zero."""
+
+
+def _chosen(*, of_customer: bool) -> tuple[ColumnElement[bool], ...]:
+    return (mine(ledger_entry), *_OF_JOURNAL, *((_TOUCHES_CUSTOMER,) if of_customer else ()))
+
+
 def _entries_query(*, of_customer: bool, newest_first: bool) -> Query:
     entry = ledger_entry.c
-    chosen = (mine(ledger_entry), _TOUCHES_CUSTOMER) if of_customer else (mine(ledger_entry),)
     return Query(
         select(
             entry.id,
@@ -139,7 +155,7 @@ def _entries_query(*, of_customer: bool, newest_first: bool) -> Query:
             entry.amount_minor,
         )
         .select_from(_ENTRIES_OF_BOOK)
-        .where(*chosen)
+        .where(*_chosen(of_customer=of_customer))
         .order_by(entry.id.desc() if newest_first else entry.id)
         .limit(bindparam("window_limit", type_=BigInteger))
         .offset(bindparam("window_skip", type_=BigInteger))
@@ -147,23 +163,24 @@ def _entries_query(*, of_customer: bool, newest_first: bool) -> Query:
 
 
 def _balances_query(*, of_customer: bool) -> Query:
-    chosen = (mine(ledger_entry), _TOUCHES_CUSTOMER) if of_customer else (mine(ledger_entry),)
+    """Of a customer by account; of all, what every customer owes is one account: there may be any number of them."""
+    code = ledger_account.c.code
+    account = code if of_customer else func.split_part(code, literal_column("':'"), literal_column("1"))
     return Query(
         select(
-            ledger_account.c.code.label("account"),
+            account.label("account"),
             ledger_account.c.currency,
             func.sum(ledger_entry.c.amount_minor).label("balance_minor"),
         )
         .select_from(_ENTRIES_OF_BOOK)
-        .where(*chosen)
-        .group_by(ledger_account.c.code, ledger_account.c.currency)
-        .order_by(ledger_account.c.code, ledger_account.c.currency)
+        .where(*_chosen(of_customer=of_customer))
+        .group_by(account, ledger_account.c.currency)
+        .order_by(account, ledger_account.c.currency)
     )
 
 
 def _count_query(*, of_customer: bool) -> Query:
-    chosen = (mine(ledger_entry), _TOUCHES_CUSTOMER) if of_customer else (mine(ledger_entry),)
-    return Query(select(func.count()).select_from(ledger_entry).where(*chosen))
+    return Query(select(func.count()).select_from(_ENTRIES_OF_BOOK).where(*_chosen(of_customer=of_customer)))
 
 
 _ENTRIES = {
@@ -269,16 +286,18 @@ _CURRENCIES = Query(
 
 
 async def list_ledger_entries(
-    tx: Tx, window: Window, customer_id: int | None = None, *, sort: str | None = None
+    tx: Tx, window: Window, customer_id: int | None = None, *, sort: str | None = None, **filters: Any
 ) -> Page[LedgerEntry]:
     """Every entry of the transactions that touch a customer's account (None: all), in the order they were written.
+
+    Filters: start and end (posted in [start, end)), kind; they choose whole transactions.
 
     Raises:
         Invalid: the sort is not known (posted_at, -posted_at).
     """
     if sort not in _SORTS:
         raise invalid("sort", "sort by one of posted_at, -posted_at")
-    given = {} if customer_id is None else {"customer_id": customer_id}
+    given = _given(customer_id, filters)
     of_customer = customer_id is not None
     rows = await tx.fetch(
         _ENTRIES[of_customer, _SORTS[sort]],
@@ -314,9 +333,17 @@ async def list_statement(
     return Page(rows, int(await tx.value(_STATEMENT_COUNT, **given)), window)
 
 
-async def list_balances(tx: Tx, customer_id: int | None = None) -> list[AccountBalance]:
-    """What the entries of `list_ledger_entries` come to per account; over all accounts they sum to zero."""
-    given = {} if customer_id is None else {"customer_id": customer_id}
+def _given(customer_id: int | None, filters: dict[str, Any]) -> dict[str, Any]:
+    given = {"start": None, "end": None, "kind": None, **filters}
+    return given if customer_id is None else {**given, "customer_id": customer_id}
+
+
+async def list_balances(tx: Tx, customer_id: int | None = None, **filters: Any) -> list[AccountBalance]:
+    """What the entries of `list_ledger_entries` come to per account; over all accounts they sum to zero.
+
+    Without a customer the account `receivable` is what all customers owe.
+    """
+    given = _given(customer_id, filters)
     rows = await tx.fetch(_BALANCES[customer_id is not None], AccountBalance, **given)
     return [AccountBalance(row.account, row.currency, int(row.balance_minor)) for row in rows]
 

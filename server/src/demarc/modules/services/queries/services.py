@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, Uuid, any_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Uuid, any_, bindparam, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from demarc.kernel.db import Tx
 from demarc.kernel.listing import Listing
 from demarc.kernel.paging import Page, Window
-from demarc.kernel.sql import Query, mine
+from demarc.kernel.sql import SEARCH, Query, mine
 from demarc.kernel.tables import status_change
 from demarc.modules.services.models import (
     service,
@@ -125,8 +125,6 @@ _UIDS = Query(
     )
 )
 
-_SEARCH = func.concat("%", bindparam("search", type_=Text), "%")
-
 SERVICES = Listing(
     service,
     filters={
@@ -139,7 +137,7 @@ SERVICES = Listing(
         "held_by": service.c.held_by == bindparam("held_by"),
         "created_since": service.c.created_at >= bindparam("created_since"),
         "created_until": service.c.created_at < bindparam("created_until"),
-        "search": or_(service.c.name.ilike(_SEARCH), service.c.identifier.ilike(_SEARCH)),
+        "search": or_(service.c.name.ilike(SEARCH), service.c.identifier.ilike(SEARCH)),
     },
     sorts={
         "created_at": service.c.created_at,
@@ -160,7 +158,9 @@ HISTORY = Listing(
         "since": status_change.c.changed_at >= bindparam("since"),
         "until": status_change.c.changed_at < bindparam("until"),
     },
-    sorts={"changed_at": status_change.c.changed_at},
+    sorts={
+        "changed_at": status_change.c.id
+    },  # who waited for the row's lock has the earlier time, not the earlier change
     default_sort="changed_at",
 )
 

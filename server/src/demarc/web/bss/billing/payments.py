@@ -140,15 +140,22 @@ async def get_credit(credit_note_id: UUID, tx: TxDep) -> CreditNoteOut:
 
 @router.on("GET", "/ledger", permission="billing.read", problem=(404,))
 async def ledger(
-    tx: TxDep, window: WindowDep, customer_id: UUID | None = None, sort: SortParam = None
+    tx: TxDep,
+    window: WindowDep,
+    customer_id: UUID | None = None,
+    start: Annotated[ApiDatetime | None, Query(description="posted at or after")] = None,
+    end: Annotated[ApiDatetime | None, Query(description="posted before")] = None,
+    kind: Annotated[str | None, Query(max_length=30, examples=["payment.received"])] = None,
+    sort: SortParam = None,
 ) -> LedgerOut:
     """The entries of every transaction that touches a customer (without one: of the tenant); they sum to zero.
 
-    In the order they were written, unless `sort` is -posted_at.
+    In the order they were written, unless `sort` is -posted_at. `balances` is what the chosen transactions come to.
     """
     owner = (await get_customer(tx, customer_id)).id if customer_id is not None else None
-    page = await list_ledger_entries(tx, window, owner, sort=sort)
-    balances = await list_balances(tx, owner)
+    chosen = {"start": start, "end": end, "kind": kind}
+    page = await list_ledger_entries(tx, window, owner, sort=sort, **chosen)
+    balances = await list_balances(tx, owner, **chosen)
     return LedgerOut(
         entries=[entry_out(row) for row in page.rows],
         balances=[balance_out(row) for row in balances],

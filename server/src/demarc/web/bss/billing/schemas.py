@@ -337,7 +337,10 @@ class BalanceOut(BaseModel):
 
 
 class LedgerOut(Listed):
-    """Entries in the order they were written; `balances` is over all of them, and `sum` is always 0."""
+    """Entries in the order they were written; `balances` is over all of them, and `sum` is always 0.
+
+    Of all customers together what they owe is one account, `receivable`.
+    """
 
     entries: list[LedgerEntryOut]
     balances: list[BalanceOut]

@@ -71,7 +71,10 @@ router = ApiRouter(prefix="/api/services/lifecycle", tag="services")
 
 @router.on("POST", "/provision", permission="services.write", status=201, also=(200,), problem=(404, 409))
 async def provision(body: ProvisionIn, tx: TxDep, response: Response) -> ServiceOut:
-    """Sell and bring up a service; the same order for the same subscription again is 200 with the one there is."""
+    """Sell and bring up a service; the same order for the same subscription again is 200 with the one there is.
+
+    Without `subscription_id` each order is a sale of its own; an `Idempotency-Key` makes it safe to send again.
+    """
     provisioned = await provision_service(tx, body.to_order())
     if not provisioned.is_new:
         response.status_code = 200
