@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 from unittest.mock import AsyncMock, patch
@@ -92,6 +94,28 @@ def test_every_exported_name_is_there():
     for name in fno_portal.__all__:
         assert getattr(fno_portal, name) is not None
     assert inspect.signature(FNOClientBase.__init__).parameters["timeout"].default == 30
+
+
+def test_portal_classes_import_without_playwright():
+    """They are the document's names; what is missing is told at the start."""
+    program = """
+import asyncio, sys
+sys.modules["playwright"] = None
+from fno_portal import *
+try:
+    asyncio.run(OpenservePortalAutomation("u", "p").start())
+except FNOConfigError as error:
+    print(error)
+try:
+    FNOMasterPortal({"octotel": {"portal_url": "https://x.example", "username": "u", "password": "p"}})
+except FNOConfigError as error:
+    print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert [line.partition(": ")[0] for line in told.splitlines()] == [
+        "Playwright is not installed. Install fno-portal[portal] and Debian's chromium",
+        "octotel",
+    ]
 
 
 def test_base_is_abstract():

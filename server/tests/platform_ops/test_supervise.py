@@ -1,6 +1,7 @@
 """The supervisor with real processes: order, death, restart, shutdown, and what is left after its own death."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -95,6 +96,35 @@ async def test_a_killed_child_is_started_again_and_shown_in_the_process_file(tmp
         assert second.reason == "was killed by SIGKILL"
     assert not alive(second.pid)
     assert read_processes(tmp_path)["api"].state == State.STOPPED
+
+
+class LosesACancellation(ProcessChild):
+    """Its second probe ends as if nothing had been cancelled, as `asyncio.wait_for` of Python 3.11 may."""
+
+    probes = 0
+
+    async def probe(self) -> bool:
+        self.probes += 1
+        if self.probes == 2:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(600)
+        return True
+
+
+async def test_a_cancellation_that_a_probe_loses_holds_up_neither_restart_nor_shutdown(
+    tmp_path: Path, lines: Lines
+):
+    child = LosesACancellation("api", [sys.executable, "-c", SLEEPER], sink=lines)
+    supervisor = Supervisor(tmp_path, lines)
+    supervisor.add("api", child)
+    async with Running(supervisor):
+        await until(lambda: child.probes == 2)
+        os.kill(child.pid, signal.SIGKILL)
+        await until(lambda: read_processes(tmp_path)["api"].restarts == 1)
+        await until(lambda: read_processes(tmp_path)["api"].state == State.READY)
+        child.probes = 0
+        await until(lambda: child.probes == 2)
+    assert child.pid is None
 
 
 async def test_children_start_after_what_they_depend_on_and_stop_before_it(tmp_path: Path, lines: Lines):

@@ -290,6 +290,12 @@ async def test_a_record_that_is_left_out_costs_nothing_until_it_is_taken_in_agai
     assert (await admin.post(f"{BASE}/records", good)).status_code == 201
     bill = {"subscription_id": "sub_abc123", "due_date": "2025-10-15", "line_items": {"bandwidth_gb": {}}}
     assert (await admin.post("/api/billing/invoices", bill)).status_code == 422
+    run = {"period": "2025-10", "subscription_id": "sub_abc123", "dry_run": True}
+    dry = (await admin.post("/api/billing/runs", run)).json()
+    assert [(one["subscription_id"], one["code"]) for one in dry["failures"]] == [
+        ("sub_abc123", "VALIDATION_ERROR")
+    ]
+    assert (dry["failed"], dry["billed"], dry["unchanged"]) == (1, 0, 0)
     left_out = await admin.patch(path, {"billed_status": "excluded", "reason": "slip of the source"})
     assert (left_out.status_code, left_out.json()["billed_status"]) == (200, "excluded")
     assert (await admin.get(f"{BASE}/pending")).json()["total_amount"] == 50

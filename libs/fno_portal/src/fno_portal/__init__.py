@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Playwright is an extra: these load when they are first asked for.
+# Heavy, with Playwright behind them: these load when they are first asked for.
 _PORTAL = {
     "FNOPortalAutomation": "fno_portal.portal.automation",
     "OpenservePortalAutomation": "fno_portal.portal.automation",

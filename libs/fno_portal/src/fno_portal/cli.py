@@ -368,6 +368,8 @@ def poll(as_json: Json = False) -> None:
     async def work(portal: FNOMasterPortal) -> tuple[dict[str, FNOOrder], dict[str, FNOError]]:
         told: dict[str, FNOOrder | FNOError] = dict(await portal.recover())
         for name, changed in (await portal.poll_changes()).items():
+            if isinstance(changed, FNORateLimitError) and changed.ours:
+                continue  # It is not time yet; its orders are asked for one by one.
             told |= {name: changed} if isinstance(changed, FNOError) else {one.id: one for one in changed}
         told |= await portal.poll_orders()
         return (

@@ -50,13 +50,11 @@ class Workshop:
 
 
 def with_browser(workshop: Workshop) -> Workshop:
-    """The workshop with one browser for all portals, where Playwright is installed; nothing is started."""
+    """The workshop with one browser for all portals; nothing is started."""
     if workshop.browser is not None:
         return workshop
-    try:
-        from fno_portal.portal.browser import SharedBrowser  # noqa: PLC0415 - the extra may be missing
-    except ImportError:
-        return workshop
+    from fno_portal.portal.browser import SharedBrowser  # noqa: PLC0415 - loaded where there is a portal
+
     return replace(workshop, browser=SharedBrowser(headless=workshop.headless))
 
 
@@ -128,12 +126,10 @@ def _driver(name: str, wanted: Any) -> type[FNOClientBase]:
 
 
 def _portal(name: str, settings: Mapping[str, Any], channel: Channel, workshop: Workshop) -> FNOClient:
-    try:
-        from fno_portal.portal.driver import PortalClient  # noqa: PLC0415 - the extra may be missing
-    except ImportError as error:
-        raise FNOConfigError(
-            "Playwright is not installed", fno=name, hint="Install fno-portal[portal] and Debian's chromium"
-        ) from error
+    from fno_portal.portal.driver import PortalClient  # noqa: PLC0415 - loaded where there is a portal
+    from fno_portal.portal.engine import require_playwright  # noqa: PLC0415
+
+    require_playwright(name)
     more: dict[str, Any] = {key: settings[key] for key in _PORTAL_KEYS if settings.get(key) is not None}
     paths: dict[str, Any] = {key: Path(settings[key]) for key in _PATH_KEYS if settings.get(key)}
     return PortalClient(

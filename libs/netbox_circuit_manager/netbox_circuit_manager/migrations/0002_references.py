@@ -20,11 +20,12 @@ SYSTEM_JOBS = ("Provider sync schedule", "Circuit contract reminders")
 
 
 def remove_references(apps, schema_editor):
-    own = apps.get_model("contenttypes", "ContentType").objects.filter(app_label=APP)
-    keys = list(own.values_list("pk", flat=True))
+    # As lists of keys: the states of the models in a migration do not know each other.
+    types = apps.get_model("contenttypes", "ContentType").objects
+    keys = list(types.filter(app_label=APP).values_list("pk", flat=True))
     jobs = apps.get_model("core", "Job").objects
     # Notifications that a job is done refer to the job.
-    told = apps.get_model("contenttypes", "ContentType").objects.filter(app_label="core", model="job")
+    told = list(types.filter(app_label="core", model="job").values_list("pk", flat=True))
     done = list(jobs.filter(object_type__in=keys).values_list("pk", flat=True))
     apps.get_model("extras", "Notification").objects.filter(object_type__in=told, object_id__in=done).delete()
     for app, model, field in REFERENCES:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -218,9 +218,9 @@ class Supervisor:
             self._note(member, member.state)
             member.reason = _describe_end(await child.wait(), child)
         finally:
-            watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+            await _cancel([watcher])
+            if not watcher.cancelled():
+                watcher.result()
 
     async def _watch(self, member: _Member, child: Child) -> None:
         while True:
@@ -250,9 +250,7 @@ class Supervisor:
 
     async def _end(self, keepers: list[asyncio.Task[None]]) -> None:
         self._say("stopping")
-        for task in keepers:
-            task.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await _cancel(keepers)
         until = monotonic() + self._shutdown_seconds
         for level in self._levels():
             await self._stop_level(level, until)
@@ -300,6 +298,16 @@ def _own_record(started_at: datetime) -> ProcessRecord:
     return ProcessRecord(
         pid, "running", started_at.isoformat(), 0, start_ticks=start_ticks(pid), boot_id=boot_id()
     )
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until each has ended: `asyncio.wait_for` of Python 3.11 loses a cancellation that comes as what it waits for is done."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=1.0)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _stop_all(children: Iterable[Child]) -> bool:

@@ -102,12 +102,13 @@ async def bill_subscription(tx: Tx, subscription_id: int, period: Month) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a month would bill a subscription, if it were billed now."""
+    """What a month would bill a subscription, if it were billed now; `failure`: why it cannot be."""
 
     subscription: Subscription
     lines: tuple[NewLine, ...]
     subtotal_minor: int
     tax_minor: int
+    failure: dict[str, str] | None = None
 
 
 async def preview_subscription(tx: Tx, subscription: Subscription, period: Month) -> Preview:
@@ -127,7 +128,14 @@ async def preview_run(
     """What a run would bill, a hundred subscriptions at a time, in order of subscription."""
     check_begun(tx, period)
     chosen = [subscription] if subscription else await _batch(tx, period, skip=skip)
-    return [await preview_subscription(tx, one, period) for one in chosen]
+    return [await _preview_or_failure(tx, one, period) for one in chosen]
+
+
+async def _preview_or_failure(tx: Tx, subscription: Subscription, period: Month) -> Preview:
+    try:
+        return await preview_subscription(tx, subscription, period)
+    except DemarcError as error:
+        return Preview(subscription, (), 0, 0, _told(subscription, error))
 
 
 async def start_run(tx: Tx, period: Month, subscription: Subscription | None) -> Run:
@@ -249,8 +257,11 @@ def _billed(run: Run, made: Invoice) -> dict[str, Any]:
 
 def _failures(run: Run, subscription: Subscription, error: DemarcError) -> list[Any]:
     """The first hundred."""
-    told = {"subscription_id": subscription.ref, "code": error.code, "message": error.message}
-    return [*run.failures, told][:FAILURES_KEPT]
+    return [*run.failures, _told(subscription, error)][:FAILURES_KEPT]
+
+
+def _told(subscription: Subscription, error: DemarcError) -> dict[str, str]:
+    return {"subscription_id": subscription.ref, "code": error.code, "message": error.message}
 
 
 async def _batch(tx: Tx, period: Month, *, after_id: int = 0, skip: int = 0) -> list[Subscription]:

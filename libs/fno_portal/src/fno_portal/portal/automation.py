@@ -13,13 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
+from typing import TYPE_CHECKING, Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 from urllib.parse import urljoin
 from uuid import uuid4
-
-from playwright.async_api import Browser, BrowserContext, Page
-from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from fno_portal.base import require_https
 from fno_portal.errors import (
@@ -36,9 +32,13 @@ from fno_portal.errors import (
 )
 from fno_portal.models import Address
 from fno_portal.portal.browser import SharedBrowser
+from fno_portal.portal.engine import PlaywrightError, PlaywrightTimeout
 from fno_portal.portal.evidence import EvidenceRoom
 from fno_portal.portal.selectors import SelectorSet, load_selectors
 from fno_portal.portal.totp import TotpSeed
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, Page
 
 _LOG = logging.getLogger("fno_portal.portal")
 _CLOSE_S = 5
@@ -46,7 +46,7 @@ _LOCK_EVERY_S = 0.1
 # The end of Playwright's call log where the page that should come has not come.
 _NO_ANSWER = re.compile(r"navigations? to finish\W*$")
 CAPTCHA = ".captcha, .g-recaptcha, .h-captcha, iframe[src*='captcha']"
-HumanHook = Callable[[Page, str], Awaitable[None]]
+HumanHook = Callable[["Page", str], Awaitable[None]]
 
 
 class FNOPortalAutomation:

@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-
-from playwright.async_api import Browser, Playwright, async_playwright
-from playwright.async_api import Error as PlaywrightError
+from typing import TYPE_CHECKING, Any
 
 from fno_portal.errors import FNOConfigError, FNOError, FNOUnavailableError
+from fno_portal.portal.engine import PlaywrightError, async_playwright, require_playwright
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Playwright
 
 _START_S, _STOP_S = 60, 5
 
@@ -105,6 +106,7 @@ class SharedBrowser:
 
     async def _launch(self) -> _Running:
         playwright: Playwright | None = None
+        require_playwright()
         if not self._headless and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise FNOConfigError(
                 "there is no display for Chromium's window",

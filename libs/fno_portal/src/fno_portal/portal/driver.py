@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
+from typing import TYPE_CHECKING, Any, ClassVar, Dict  # noqa: UP035 - the documented signatures say Dict
 from urllib.parse import quote, urljoin
-
-from playwright.async_api import Page
 
 from fno_portal.base import C, Capability, DriverBase, require_https, require_rica
 from fno_portal.channel import Channel
@@ -29,6 +27,9 @@ from fno_portal.models import Address
 from fno_portal.portal.automation import FNOPortalAutomation, HumanHook, read_results
 from fno_portal.portal.browser import SharedBrowser
 from fno_portal.portal.selectors import load_selectors
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
 
 
 class PortalClient(DriverBase):

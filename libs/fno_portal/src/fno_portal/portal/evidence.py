@@ -8,13 +8,14 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import Page
-
+from fno_portal.portal.engine import PlaywrightError
 from fno_portal.redaction import ID_NUMBER_MARK, redact_text
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
 
 _LOG = logging.getLogger("fno_portal.portal")
 _INDEX = "index.jsonl"

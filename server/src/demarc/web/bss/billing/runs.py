@@ -82,6 +82,7 @@ async def _dry_run(tx: Tx, period: Month, subscription: Subscription | None, ski
     previews = await preview_run(tx, period, subscription, skip=skip)
     count = 1 if subscription else await count_run(tx, period)
     billable = [preview for preview in previews if preview.lines]
+    failures = [RunFailure(**preview.failure) for preview in previews if preview.failure]
     return RunOut(
         id=None,
         period=str(period),
@@ -90,11 +91,11 @@ async def _dry_run(tx: Tx, period: Month, subscription: Subscription | None, ski
         status=RunStatus.COMPLETED,
         subscriptions=count,
         billed=len(billable),
-        unchanged=len(previews) - len(billable),
-        failed=0,
+        unchanged=len(previews) - len(billable) - len(failures),
+        failed=len(failures),
         remaining=max(count - skip - len(previews), 0),
         total_amount=sum(preview.subtotal_minor + preview.tax_minor for preview in billable),
-        failures=[],
+        failures=failures,
         preview=[_preview_out(preview) for preview in billable],
         created_at=tx.now,
         updated_at=tx.now,
