@@ -71,9 +71,11 @@ reset: ## delete the data directory with its database: a fresh sandbox at the ne
 
 packages: $(PACKAGES)
 
-# Stamped in the virtual environment: a change of a manifest, or of the machine, installs again.
+# Stamped in the virtual environment: a change of a manifest, or of the machine, installs again. Compiled once here, also where
+# PYTHONDONTWRITEBYTECODE is set: each process of the platform would otherwise compile for seconds.
 $(PACKAGES): $(MANIFESTS)
-	@uv=$$(deploy/setup/uv.sh) && deploy/setup/again.sh "$$uv" sync --frozen --all-packages --quiet
+	@uv=$$(deploy/setup/uv.sh) && env -u PYTHONDONTWRITEBYTECODE deploy/setup/again.sh "$$uv" sync --frozen --all-packages --compile-bytecode --quiet
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q server/src libs/*/src
 	@touch $@
 
 user:

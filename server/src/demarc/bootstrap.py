@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from demarc.adapters.coa import open_client
@@ -26,8 +26,10 @@ from demarc.modules.access.ports import CoaSender
 from demarc.modules.dunning.ports import WebhookPoster
 from demarc.modules.identity.service import Tokens
 from demarc.modules.notifications.ports import Mailer, SmsSender
-from demarc.web.app import create_app
 from demarc.web.platform import Platform, ProcessReader, SandboxLogin, unsupervised
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _REGISTERING = (
     "demarc.modules.access.handlers",
@@ -70,6 +72,8 @@ def build_app(
         processes: what runs beside this process; commands know it, since the supervisor is above this room.
         sandbox_logins: shown on the start page; empty unless this is a sandbox.
     """
+    from demarc.web.app import create_app  # noqa: PLC0415 - half of a command's start; only the API needs it
+
     tokens = Tokens(master_key.derive("access-token"))
     return create_app(Platform(settings, database, master_key, tokens, processes, sandbox_logins))
 
