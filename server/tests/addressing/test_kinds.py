@@ -107,5 +107,7 @@ async def test_nothing_is_found_of_others(admin, callers):
     assert (await admin.get("/api/addresses/2001:db8::/56/history")).json()["assignments"] == []
     assert (await admin.get("/api/addresses/2001:db8::1/56/history")).status_code == 422
     assert (await admin.get("/api/address-assignments", address="x")).status_code == 422
+    of_no_pool = await admin.get("/api/address-assignments", pool_id=str(uuid.uuid4()))
+    assert (of_no_pool.status_code, of_no_pool.json()["total"]) == (200, 0)
     reader = await callers("alpha", "read_only")
     assert (await reader.post("/api/address-assignments", body)).status_code == 403

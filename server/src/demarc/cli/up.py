@@ -32,9 +32,8 @@ async def up(settings: Settings) -> None:
     Raises:
         Misconfigured: a port is taken, a key is wrong, a directory cannot be used; the message says what to do.
     """
-    mail_server(
-        settings
-    )  # a value that cannot be read is told here, not by a worker that starts again and again
+    # A value that cannot be read is told here, not by a worker that starts again and again.
+    mail_server(settings)
     listener = _listen(settings)
     say = console_output(prefixed=settings.log_format is LogFormat.CONSOLE)
     supervisor = Supervisor(settings.run_dir, say)

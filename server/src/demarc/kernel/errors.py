@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +93,15 @@ class Misconfigured(DemarcError):
 def invalid(field: str, message: str, *, code: str | None = None) -> Invalid:
     """An `Invalid` about one field."""
     return Invalid(f"{field}: {message}", code=code, details=(Detail(field, message),))
+
+
+async def naming(field: str, found: Awaitable[T]) -> T:
+    """What is found; a reference that leads nowhere names the field it came in.
+
+    Raises:
+        NotFound: as `found` raises it, with the field in its details.
+    """
+    try:
+        return await found
+    except NotFound as error:
+        raise NotFound(error.message, code=error.code, details=(Detail(field, error.message),)) from None

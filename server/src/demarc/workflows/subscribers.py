@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address
-from typing import TypeVar
 from uuid import UUID
 
 from demarc.kernel.crypto import MasterKey
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import Conflict, Detail, NotFound, invalid
+from demarc.kernel.errors import Conflict, Detail, NotFound, invalid, naming
 from demarc.kernel.paging import LIMIT_MAX, Window
 from demarc.modules.access.inputs import NewSubscriber, clean_username
 from demarc.modules.access.queries import Subscriber, list_subscribers_of_services
@@ -24,8 +22,6 @@ from demarc.modules.services.inputs import NAME_LENGTH
 from demarc.modules.services.queries import Service, get_service, hold_service, list_services
 from demarc.modules.services.states import CARRYING, ServiceStatus
 from demarc.workflows.provisioning import ServiceOrder, provision_service
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ async def order_subscriber(tx: Tx, master_key: MasterKey, order: SubscriberOrder
         Invalid: a value is not acceptable, or there is no service and no default plan to sell one of.
         Conflict: the user name is taken, the pool is exhausted, the service is suspended.
     """
-    customer = await _of("customer_id", hold_customer(tx, order.customer_uid))
+    customer = await naming("customer_id", hold_customer(tx, order.customer_uid))
     pool = await _pool(tx, order)
     ipv6_pools = await _ipv6_pools(tx, order)
     service = await _service(tx, customer, order)
@@ -171,7 +167,7 @@ async def _service(tx: Tx, customer: Customer, order: SubscriberOrder) -> Servic
 
 
 async def _given_service(tx: Tx, customer: Customer, service_uid: UUID, service_type: str | None) -> Service:
-    service = await _of("service_id", get_service(tx, service_uid))
+    service = await naming("service_id", get_service(tx, service_uid))
     if service.customer_id != customer.id:
         raise invalid("service_id", "the service belongs to another customer")
     if service_type is not None and service_type != service.service_type:
@@ -222,11 +218,3 @@ async def _new_service(tx: Tx, customer: Customer, order: SubscriberOrder, servi
         ),
     )
     return provisioned.service
-
-
-async def _of(field_name: str, found: Awaitable[T]) -> T:
-    """Let a reference that leads nowhere name the field it came in."""
-    try:
-        return await found
-    except NotFound as error:
-        raise NotFound(error.message, code=error.code, details=(Detail(field_name, error.message),)) from None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import Conflict, Detail, NotFound, invalid
+from demarc.kernel.errors import Conflict, invalid, naming
 from demarc.modules.catalog.queries import Plan, get_plan
 from demarc.modules.customers.queries import Customer, hold_customer
 from demarc.modules.services.inputs import NewService, clean_config
@@ -21,8 +20,6 @@ from demarc.modules.subscriptions.queries import Subscription, hold_subscription
 from demarc.modules.subscriptions.service import open_subscription
 from demarc.workflows.provisioning.driver import run_at_once
 from demarc.workflows.provisioning.steps import steps_for
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +63,8 @@ async def provision_service(tx: Tx, order: ServiceOrder) -> Provisioned:
         Conflict: the plan is retired, the customer is not active, or the subscription cannot take this service.
     """
     clean_config(order.config)
-    customer = await _of("customer_id", hold_customer(tx, order.customer_uid))
-    plan = await _of("plan_id", get_plan(tx, order.plan_ref))
+    customer = await naming("customer_id", hold_customer(tx, order.customer_uid))
+    plan = await naming("plan_id", get_plan(tx, order.plan_ref))
     if order.service_type != plan.service_type:
         raise invalid("service_type", f"the plan {plan.ref} is for {plan.service_type}")
     identifier = await next_identifier(tx) if order.subscription_ref is None else None
@@ -90,14 +87,6 @@ async def provision_service(tx: Tx, order: ServiceOrder) -> Provisioned:
         steps=steps_for(auto_activate=_at_once(order, starts_at)),
     )
     return Provisioned(await run_at_once(tx, made.id), customer, plan, agreement, is_new=True)
-
-
-async def _of(field_name: str, found: Awaitable[T]) -> T:
-    """Let a reference that leads nowhere name the field it came in."""
-    try:
-        return await found
-    except NotFound as error:
-        raise NotFound(error.message, code=error.code, details=(Detail(field_name, error.message),)) from None
 
 
 async def _answer_again(tx: Tx, existing: Service, order: ServiceOrder) -> Service:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path, Query, Response
 
 from demarc.kernel.db import Tx
-from demarc.kernel.errors import Detail, NotFound
+from demarc.kernel.errors import NotFound, naming
 from demarc.kernel.paging import Page
 from demarc.modules.access.queries import (
     find_subscriber_id,
@@ -61,8 +61,6 @@ from demarc.web.bss.pools.schemas import (
     pool_out,
 )
 from demarc.web.routing import ApiRouter, TxDep
-
-T = TypeVar("T")
 
 router = ApiRouter(prefix="/api/pools", tag="pools")
 addresses = ApiRouter(prefix="/api/addresses", tag="pools")
@@ -186,8 +184,8 @@ async def history(
 @assignments.on("POST", "", permission="addressing.write", status=201, also=(200,), problem=(404, 409))
 async def assign(body: AssignmentIn, tx: TxDep, response: Response) -> AssignmentOut:
     """Let a subscriber hold an address, prefix or block; what is held already is 200. Live sessions dial in anew."""
-    pool = await _named(get_pool(tx, body.pool_id), "pool_id")
-    row = await _named(get_subscriber(tx, body.subscriber_id), "subscriber_id")
+    pool = await naming("pool_id", get_pool(tx, body.pool_id))
+    row = await naming("subscriber_id", get_subscriber(tx, body.subscriber_id))
     wanted = None if body.address is None else clean_block(body.address)
     made, is_new = await give_address(tx, subscriber_id=row.id, pool=pool, address=wanted)
     if not is_new:
@@ -234,14 +232,6 @@ async def _assignments_out(tx: Tx, rows: Sequence[Assignment]) -> list[Assignmen
     known = await uids_of(tx, [row.subscriber_id for row in rows])
     pools = await pools_by_id(tx, {row.pool_id for row in rows})
     return [assignment_out(row, known, pools) for row in rows]
-
-
-async def _named(found: Awaitable[T], field_name: str) -> T:
-    """Let a reference that leads nowhere name the field it came in."""
-    try:
-        return await found
-    except NotFound as error:
-        raise NotFound(error.message, code=error.code, details=(Detail(field_name, error.message),)) from None
 
 
 async def _subscriber_key(tx: Tx, uid: UUID | None) -> int | None:
